@@ -1,0 +1,67 @@
+"""Every exception that this package raises on purpose.
+
+    OsvlError
+     ├─ SettingError      a setting is wrong; the message starts with the setting's full name
+     ├─ CorpusError       a corpus is missing, incomplete or of another version
+     ├─ PolicyError       the policy (rollout server, model) gave no turn; never the model's fault
+     └─ ToolError         a tool call failed; carries one of a closed set of kinds
+
+A ``ToolError`` is data: the tool set turns it into an error step and a short message for the model, and the
+episode goes on. Everything else ends the run or, inside an episode, marks the trajectory as failed by the
+infrastructure, which trains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ErrorKind = Literal[
+    "unknown_tool",  # no tool of that name
+    "bad_arguments",  # the arguments do not fit the tool's schema, or name an image that does not exist
+    "parse",  # no tool call and no answer could be read from the turn
+    "not_found",  # the page or resource asked for does not exist
+    "timeout",  # the tool did not finish within its deadline
+    "rate_limited",  # the service refused for now
+    "unavailable",  # the service or a part that the tool needs is not there
+    "denied",  # the call is not allowed
+    "limit",  # an input or an output is over its bound
+    "failed",  # the tool broke
+]
+
+ERROR_KINDS: tuple[str, ...] = get_args(ErrorKind)
+
+
+class OsvlError(Exception):
+    """Base of all of them."""
+
+
+class SettingError(OsvlError, ValueError):
+    """A setting has a value that cannot work.
+
+    ``name`` is the setting's full name as it is written in a config (``algorithm.fatal.k``).
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+
+
+class CorpusError(OsvlError):
+    """A corpus cannot be opened or built; the message says what to run."""
+
+
+class PolicyError(OsvlError):
+    """The policy gave no turn: a server error or a time-out, not something the model wrote."""
+
+
+class ToolError(OsvlError):
+    """A tool call failed.
+
+    ``kind`` decides whether and how the step counts as an error; ``str(error)`` is what the model reads.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        if kind not in ERROR_KINDS:
+            raise ValueError(f"unknown error kind {kind!r}; one of {', '.join(ERROR_KINDS)}")
+        super().__init__(message)
+        self.kind: ErrorKind = kind
