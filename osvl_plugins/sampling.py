@@ -1,0 +1,101 @@
+"""How the next token of each row of a batch is drawn, and what its log-probability is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from osvl_plugins.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one turn is sampled.
+
+    ``temperature`` 0 takes the most likely token; ``top_k`` 0 and ``top_p`` 1 are off. ``stop_ids`` end the turn
+    besides the tokenizer's end-of-sequence token. With a ``seed`` the turn does not depend on what else is in the
+    batch, apart from rounding.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 1024
+    stop_ids: tuple[int, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise SettingError("sampling.temperature", f"must be 0 or more and finite, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise SettingError("sampling.top_p", f"must be over 0 and at most 1, not {self.top_p}")
+        if self.top_k < 0:
+            raise SettingError("sampling.top_k", f"must be 0 (off) or more, not {self.top_k}")
+        if self.max_new_tokens < 1:
+            raise SettingError("sampling.max_new_tokens", f"must be at least 1, not {self.max_new_tokens}")
+
+
+class TokenChooser:
+    """Draws tokens for the rows of one batch.
+
+    ``never`` has shape (rows, vocabulary) and is True where a row must not sample that token.
+    """
+
+    def __init__(self, samplings: Sequence[Sampling], never: torch.Tensor) -> None:
+        device = never.device
+        self._never = never
+        self._greedy = torch.tensor([s.temperature == 0 for s in samplings], device=device)
+        scale = [s.temperature or 1.0 for s in samplings]
+        self._scale = torch.tensor(scale, dtype=torch.float32, device=device).unsqueeze(1)
+        # Off is written as the bound that keeps everything, so that rows with and without it share one batch.
+        self._top_k = torch.tensor([s.top_k or never.shape[1] for s in samplings], device=device).unsqueeze(1)
+        self._top_p = torch.tensor([s.top_p for s in samplings], device=device).unsqueeze(1)
+        self._random = [torch.Generator().manual_seed(s.seed) if s.seed is not None else None for s in samplings]
+        self._update_flags()
+
+    def __call__(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows, vocabulary) logits to the (rows,) chosen ids and their (rows,) log-probabilities.
+
+        The log-probability is that of the whole vocabulary at the row's temperature (1 for temperature 0), without
+        what top-k, top-p or ``never`` take away: what an actor computes for the same token.
+        """
+        log_probs = torch.log_softmax(logits.float() / self._scale, dim=-1)
+        scores = log_probs.masked_fill(self._never, float("-inf"))
+        if self._truncates:
+            scores = self._truncated(scores)
+        if not self._all_greedy:
+            # argmax(log p - log e) with e ~ Exp(1) draws from p.
+            drawn = scores - self._noise(scores).log_()
+            scores = torch.where(self._greedy.unsqueeze(1), scores, drawn)
+        chosen = scores.argmax(dim=-1)
+        return chosen, log_probs.gather(1, chosen.unsqueeze(1)).squeeze(1)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows, given as indices in order."""
+        for name in ("_never", "_greedy", "_scale", "_top_k", "_top_p"):
+            setattr(self, name, getattr(self, name)[rows])
+        self._random = [self._random[row] for row in rows.tolist()]
+        self._update_flags()
+
+    def _update_flags(self) -> None:
+        # Read once here and not every step: on a GPU each read waits for the device.
+        self._all_greedy = bool(self._greedy.all())
+        self._truncates = bool(((self._top_k < self._never.shape[1]) | (self._top_p < 1)).any())
+
+    def _truncated(self, scores: torch.Tensor) -> torch.Tensor:
+        ordered, order = scores.sort(dim=-1, descending=True)
+        rank = torch.arange(ordered.shape[1], device=ordered.device)
+        drop = rank >= self._top_k
+        probs = ordered.masked_fill(drop, float("-inf")).softmax(dim=-1)
+        # A token stays when those before it do not yet reach top_p, so the first always does.
+        drop |= (probs.cumsum(dim=-1) - probs >= self._top_p) & (self._top_p < 1)
+        return scores.masked_fill(torch.zeros_like(drop).scatter(1, order, drop), float("-inf"))
+
+    def _noise(self, scores: torch.Tensor) -> torch.Tensor:
+        noise = torch.empty_like(scores).exponential_()
+        for row, random in enumerate(self._random):
+            if random is not None:
+                noise[row] = torch.empty(scores.shape[1]).exponential_(generator=random).to(noise.device)
+        return noise

@@ -1,0 +1,42 @@
+"""text_search: passages about a query."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from osvl_plugins.corpus.corpus import Corpus
+from osvl_plugins.errors import ToolError
+from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult, in_worker
+from osvl_plugins.tools.passages import SearchSettings, passage
+
+
+class TextSearchArguments(Arguments):
+    q: str = Field(description="What to look for.", max_length=1000)
+    hl: str = Field("en", description="Language of the results.", max_length=16)
+    top_k: int = Field(5, ge=1, le=20, description="Number of passages.")
+
+
+class TextSearch:
+    """Searches the embedded corpus; the setting ``search.top_k`` bounds what the model may ask for."""
+
+    name: ClassVar[str] = "text_search"
+    description: ClassVar[str] = "Search for text. Gives passages with title, address and summary."
+    arguments: ClassVar[type[Arguments]] = TextSearchArguments
+    backend = "corpus"
+
+    def __init__(self, corpus: Corpus, settings: SearchSettings) -> None:
+        self._corpus = corpus
+        self._settings = settings
+
+    async def run(self, arguments: TextSearchArguments, context: ToolContext) -> ToolResult:
+        if not arguments.q.strip():
+            raise ToolError("bad_arguments", "q is empty: write what to look for")
+        k = min(arguments.top_k, self._settings.top_k)
+        hits = await in_worker(self._corpus.search_text, arguments.q, k)
+        pages = [self._corpus.pages[hit.page_id] for hit in hits]
+        if not pages:
+            return ToolResult(text=f"Nothing found for {arguments.q[:200]!r}.")
+        text = "\n\n".join(passage(page, rank, self._settings) for rank, page in enumerate(pages, 1))
+        return ToolResult(text=text, pages=tuple(page.id for page in pages))

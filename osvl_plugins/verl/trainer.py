@@ -1,0 +1,86 @@
+"""verl's V1 trainers with fatal flags: ``osvl_sync``, ``osvl_colocate_async``, ``osvl_separate_async``.
+
+Each is verl's own trainer of that mode. The difference is one step: before advantages are computed, what the agent
+loop recorded of each row is fetched from TransferQueue, given to the estimator and logged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import transfer_queue as tq
+from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
+from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from osvl_plugins.errors import SettingError
+from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
+from osvl_plugins.verl.estimators import NAMES, FatalBatch, fatal_batch
+from osvl_plugins.verl.metrics import rollout_metrics
+from osvl_plugins.verl.rollout import RolloutRecord
+
+
+class FatalAware:
+    """Mixin for verl's V1 trainers; ``base_mode`` is the trainer's own name in verl."""
+
+    base_mode: ClassVar[str]
+
+    def __init__(self, config: DictConfig) -> None:
+        check(config)
+        self.fatal = fatal_settings(config)
+        # verl chooses the replay buffer and reads a mode's settings by this name.
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = self.base_mode
+        super().__init__(config)  # type: ignore[call-arg]
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        fields = fetched.pop("extra_fields").tolist()
+        padding = [bool(tag.get("is_padding")) for tag in batch.tags]
+        records = [RolloutRecord.from_fields(row) for row in fields]
+        flags = [
+            record.trajectory.fatal_step is not None and not padded
+            for record, padded in zip(records, padding, strict=True)
+        ]
+        with fatal_batch(FatalBatch(flags, self.fatal)) as known:
+            result = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+        real = [index for index, padded in enumerate(padding) if not padded]
+        rewards = [fields[index].get("reward_extra_info") or {} for index in real]
+        metrics.update(rollout_metrics([records[index] for index in real], rewards, known.clamped_rows))
+        return result
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a config that would train something else than it says.
+
+    Raises ``SettingError`` with the name of the setting to change.
+    """
+    agent_settings(config)
+    fatal_settings(config)
+    estimator = str(config.algorithm.adv_estimator)
+    if estimator not in NAMES:
+        raise SettingError(
+            "algorithm.adv_estimator",
+            f"{estimator} knows nothing of fatal trajectories; set it to one of {', '.join(NAMES)}",
+        )
+    if int(config.actor_rollout_ref.rollout.n) < 2:
+        raise SettingError(
+            "actor_rollout_ref.rollout.n", f"{estimator} compares samples of one prompt and needs at least 2 of them"
+        )
+
+
+@register_trainer("osvl_sync")
+class OsvlSync(FatalAware, PPOTrainerSync):
+    base_mode = "sync"
+
+
+@register_trainer("osvl_colocate_async")
+class OsvlColocateAsync(FatalAware, PPOTrainerColocateAsync):
+    base_mode = "colocate_async"
+
+
+@register_trainer("osvl_separate_async")
+class OsvlSeparateAsync(FatalAware, PPOTrainerSeparateAsync):
+    base_mode = "separate_async"

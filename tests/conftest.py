@@ -1,0 +1,20 @@
+"""The real corpus, built once and kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from osvl_plugins.corpus.build import build_atlas
+from osvl_plugins.corpus.corpus import Corpus
+
+
+@pytest.fixture(scope="session")
+def atlas() -> Corpus:
+    """The embedded corpus at $OSVL_ATLAS, or in the checkout's .cache."""
+    kept = Path(__file__).parents[1] / ".cache"
+    folder = Path(os.environ.get("OSVL_ATLAS", kept / "atlas"))
+    build_atlas(folder, kept / "sources")
+    return Corpus.open(folder)
