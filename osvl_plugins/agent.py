@@ -28,8 +28,10 @@ class AgentSettings(Settings):
 
     corpus: str
     """Folder of the corpus that the search tools use (``osvl atlas build`` makes one)."""
-    tools: tuple[ToolName, ...] = Field(("crop", "sharpen", "text_search", "image_search", "visit"), min_length=1)
-    max_turn_tokens: int = Field(4096, ge=1)
+    tools: tuple[ToolName, ...] = Field(
+        default=("crop", "sharpen", "text_search", "image_search", "visit"), min_length=1
+    )
+    max_turn_tokens: int = Field(default=4096, ge=1)
     """Most tokens of one sampled turn."""
     episode: EpisodeSettings = EpisodeSettings()
     search: SearchSettings = SearchSettings()

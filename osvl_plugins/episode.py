@@ -25,9 +25,9 @@ from osvl_plugins.trajectory import Observation, Span, StepError, Trajectory, Tu
 class EpisodeSettings(Settings):
     """Bounds of an episode."""
 
-    max_turns: int = Field(50, ge=1)
+    max_turns: int = Field(default=50, ge=1)
     """Turns of the policy, the answer included."""
-    turn_deadline_s: float = Field(1800.0, gt=0)
+    turn_deadline_s: float = Field(default=1800.0, gt=0)
     """Seconds that the policy may take for a turn; then the trajectory is marked as failed and trains nothing."""
     images: ImageSettings = ImageSettings()
     faults: FaultSettings = FaultSettings()

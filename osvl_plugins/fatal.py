@@ -22,7 +22,7 @@ MODES: tuple[FatalMode, ...] = ("vanilla", "hard_mask", "fatal_mask", "fatal_mas
 class FatalSettings(Settings):
     """What stands under ``algorithm.fatal``."""
 
-    k: StrictInt = Field(3, ge=1)
+    k: StrictInt = Field(default=3, ge=1)
     """Consecutive error steps that make a trajectory fatal."""
     at: FatalAt = "first"
     """Which error of the run is the fatal step: the paper's formula and the reference code take the first."""
@@ -58,9 +58,8 @@ def token_mask(length: int, spans: Sequence[Span], fatal: int | None, mode: Fata
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    if fatal is None or mode == "vanilla":
-        kept = len(spans)
-    else:
+    kept = len(spans)
+    if fatal is not None and mode != "vanilla":
         kept = 0 if mode == "hard_mask" else fatal
     mask = [0] * length
     for span in spans[:kept]:

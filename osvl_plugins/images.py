@@ -20,13 +20,13 @@ _ID = re.compile(r"img_?0*([1-9]\d{0,5})", re.IGNORECASE)
 class ImageSettings(Settings):
     """Bounds of every picture."""
 
-    max_pixels: int = Field(262_144, ge=784)
+    max_pixels: int = Field(default=262_144, ge=784)
     """Most pixels of what the model sees."""
-    min_side: int = Field(28, ge=1)
+    min_side: int = Field(default=28, ge=1)
     """Fewest pixels on a side of what the model sees; vision processors reject less."""
-    max_source_pixels: int = Field(40_000_000, ge=1)
+    max_source_pixels: int = Field(default=40_000_000, ge=1)
     """Most pixels of a picture that comes in."""
-    max_images: int = Field(32, ge=1)
+    max_images: int = Field(default=32, ge=1)
     """Most pictures of one episode."""
 
 
@@ -52,7 +52,9 @@ def decode(source: Any, settings: ImageSettings) -> Image.Image:
                 "limit", f"the picture has {image.width}x{image.height} pixels, over {settings.max_source_pixels}"
             )
         return (ImageOps.exif_transpose(image) or image).convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise ToolError("limit", f"the picture is too large: {error}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ToolError("bad_arguments", f"not a readable picture: {error}") from None
 
 

@@ -20,7 +20,8 @@ SYSTEM_PROMPT = """You answer questions about pictures with the help of tools.
 In every turn think first, inside <think> and </think>, then do exactly one of two things:
 - call one tool: <tool_call>{"name": "<tool>", "arguments": {...}}</tool_call>
 - give the final answer: <response>...</response>
-Pictures are named img_1, img_2, ...; their size is given in pixels, width x height. Pass a picture to a tool by its name."""
+Pictures are named img_1, img_2, ...; their size is given in pixels, width x height. \
+Pass a picture to a tool by its name."""
 
 MAX_TURN_CHARS = 100_000
 """Longer turns are not parsed; no useful turn comes near."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from osvl_plugins import torchvision_ops
 from osvl_plugins.errors import OsvlError
+from osvl_plugins.induction import write_induction_heads
 
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -26,8 +27,9 @@ SCAFFOLD = (
     "<think>", "</think>\n", "<tool_call>\n", "\n</tool_call>", "<response>", "</response>", "</think>", "<tool_call>",
     "</tool_call>", "<tool_response>\n", "\n</tool_response>", "system\n", "user\n", "assistant\n",
     '{"name": "', '", "arguments": {"', '": "', '"}}', '", "', '": ', ', "', "}}",
-    "Start from what the picture shows and go to its ", "Start from what the framed picture shows and go to its ",
-    ", then its ", ". What is its ", "img_", "[Passage ", "[Image ", "]\nTitle: ", "Title: ", "\nURL: atlas://",
+    "Start from what the picture shows and fill in: ", "Start from what the framed picture shows and fill in: ",
+    "(1) ", "(2) ", "(3) ", "(4) ", "(5) ", "? ", "?\nAnswer with the last.",
+    "img_", "[Passage 1]\nTitle: ", "[Image 1]\nTitle: ", "Title: ", "\nURL: atlas://",
     "\nSummary: ", "\n\n", ": ", "; ", " is a ", "No picture matches.", "Nothing found for ", "search ", "frame ",
     "Error (", "): ", "the service did not answer in time", "too many requests, try again later",
     "the service is not available",
@@ -68,7 +70,8 @@ class TinyShape:
     vision_hidden: int = 64
     vision_layers: int = 2
     init_std: float = 0.05
-    vocabulary: int = 1024
+    pieces: int = 512
+    """Tokens that the tokenizer learns, the 256 bytes among them; special tokens, words and labels come on top."""
     max_positions: int = 8192
     max_pixels: int = 64 * 64
 
@@ -83,8 +86,8 @@ def build_tiny(
 ) -> int:
     """Write model, tokenizer and processor to ``out`` in the format of ``from_pretrained``; returns the parameters.
 
-    ``texts`` is what the tokenizer learns its pieces from; each of ``words`` (tools, arguments, relations) becomes
-    one token, and each of ``labels`` (what stands before a colon) one with its colon. Raises ``OsvlError`` when transformers is missing.
+    ``texts`` is what the tokenizer learns its pieces from; each of ``words`` (tools, arguments, names) becomes
+    one token, and so does each of ``labels`` with the colon after it. Raises ``OsvlError`` when transformers is missing.
     """
     shape = shape or TinyShape()
     torchvision_ops.allow_missing()
@@ -99,7 +102,7 @@ def build_tiny(
         )
     except ImportError as missing:
         raise OsvlError(f"the tiny model needs transformers ({missing}); pip install 'osvl-plugins[verl]'") from missing
-    tokenizer = _tokenizer(texts, [*words, *(f"{label}: " for label in labels)], shape)
+    tokenizer = _tokenizer(texts, words, [f"{label}: " for label in labels], shape)
     token = tokenizer.convert_tokens_to_ids
     vocabulary = -(-len(tokenizer) // 64) * 64
     half = shape.hidden // shape.heads // 2
@@ -121,7 +124,7 @@ def build_tiny(
             pad_token_id=token("<|endoftext|>"),
             rope_parameters={
                 "rope_type": "default",
-                "rope_theta": 1e4,
+                "rope_theta": 1e6,
                 "mrope_section": [half - 2 * third, third, third],
                 "mrope_interleaved": True,
             },
@@ -147,6 +150,7 @@ def build_tiny(
     )
     torch.manual_seed(seed)
     model = Qwen3VLForConditionalGeneration(config)
+    write_induction_heads(model)
     processor = Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(
             patch_size=16,
@@ -165,7 +169,7 @@ def build_tiny(
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _tokenizer(texts: Iterable[str], words: Sequence[str], shape: TinyShape) -> Any:
+def _tokenizer(texts: Iterable[str], words: Sequence[str], pieces: Sequence[str], shape: TinyShape) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -178,17 +182,14 @@ def _tokenizer(texts: Iterable[str], words: Sequence[str], shape: TinyShape) -> 
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    pieces = [word for word in words if word.endswith(" ")]
-    learned = shape.vocabulary - len(SPECIAL) - len(SCAFFOLD) - len(words)
     trainer = trainers.BpeTrainer(
-        vocab_size=learned, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=shape.pieces, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in SCAFFOLD])
     tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in pieces])
-    whole = [word for word in words if not word.endswith(" ")]
-    tokenizer.add_tokens([AddedToken(word, single_word=True, special=False, normalized=False) for word in whole])
+    tokenizer.add_tokens([AddedToken(word, single_word=True, special=False, normalized=False) for word in words])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

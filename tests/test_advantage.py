@@ -68,7 +68,9 @@ def test_equals_the_slow_formula(batch, estimator, mode, norm_by_std):
         mode=mode,
         norm_by_std=norm_by_std,
     )
-    expected = torch.tensor(slow([float(np.float32(s)) for s in scores], mask, group, fatal, estimator, mode, norm_by_std))
+    expected = torch.tensor(
+        slow([float(np.float32(s)) for s in scores], mask, group, fatal, estimator, mode, norm_by_std)
+    )
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -83,7 +85,8 @@ def advantage(scores, fatal, group=None, mask=None, **kwargs):
 def test_the_clamp_raises_only_fatal_rows_and_only_to_zero(estimator):
     clamped = advantage([0.0, 1.0, 0.0, 1.0], [True, True, False, False], estimator=estimator)
     free = advantage([0.0, 1.0, 0.0, 1.0], [True, True, False, False], estimator=estimator, mode="fatal_mask")
-    assert (clamped[0] == 0).all() and (free[0] < 0).all()
+    assert (clamped[0] == 0).all()
+    assert (free[0] < 0).all()
     assert torch.equal(clamped[1:], free[1:])
 
 

@@ -37,9 +37,10 @@ def test_any_text_is_a_call_an_answer_or_a_parse_error(text):
     try:
         parsed = parse_turn(text)
     except ToolError as error:
-        assert error.kind == "parse"
+        found = [error.kind]
     else:
-        assert (parsed.call is None) != (parsed.answer is None)
+        found = [name for name in ("call", "answer") if getattr(parsed, name) is not None]
+    assert found in (["parse"], ["call"], ["answer"])
 
 
 def test_a_call_wins_over_an_answer_in_the_same_turn():

@@ -25,7 +25,7 @@ from osvl_plugins.curation.exposures import Anchor, Exposure, expose
 from osvl_plugins.curation.questions import Chain, anchors_of, sample_chain, split_pages
 from osvl_plugins.curation.rows import make_task, rl_row, sft_row
 from osvl_plugins.curation.views import VIEW_SHARES
-from osvl_plugins.curation.worlds import NameMaker, counterfactual
+from osvl_plugins.curation.worlds import counterfactual
 from osvl_plugins.episode import run_episode
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import FatalSettings
@@ -37,20 +37,18 @@ class DataSettings(Settings):
     """How much of what."""
 
     system_prompt: str
-    sft_rows: int = Field(6000, ge=1)
-    rows_per_world: int = Field(40, ge=1)
+    sft_rows: int = Field(default=6000, ge=1)
+    rows_per_world: int = Field(default=40, ge=1)
     """Trajectories in one counterfactual world."""
-    keep_names: float = Field(0.3, ge=0, le=1)
-    """Share of real names in a counterfactual world."""
     expert_faults: FaultSettings = FaultSettings(start=0.08, stay=0.3)
     """Failures during expert trajectories, so that going on after one is learned."""
-    train_questions: int = Field(2000, ge=1)
-    held_out_questions: int = Field(200, ge=1)
+    train_questions: int = Field(default=2000, ge=1)
+    held_out_questions: int = Field(default=200, ge=1)
     relations: tuple[str, ...] | None = None
     """Relations that questions follow and ask for; None for all."""
-    held_out_share: float = Field(0.25, gt=0, lt=1)
+    held_out_share: float = Field(default=0.25, gt=0, lt=1)
     seed: int = 0
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,7 @@ def _run_worlds(agent: AgentSettings, settings: DataSettings, side: Side, worlds
 async def _run_world(agent: AgentSettings, settings: DataSettings, side: Side, world: int) -> list[dict[str, Any]]:
     rng = random.Random(f"{settings.seed}/world/{world}")
     atlas = open_corpus(agent.corpus)
-    names = name_maker(atlas)
-    corpus = atlas.derive(counterfactual(atlas.pages, side.pages, names, rng, settings.keep_names))
+    corpus = atlas.derive(counterfactual(atlas.pages, rng))
     sampler = QuestionSampler(side, corpus, settings.relations)
     tools = build_tools(agent, corpus)
     episode = agent.episode.model_copy(update={"faults": settings.expert_faults})
@@ -170,16 +167,12 @@ async def _run_world(agent: AgentSettings, settings: DataSettings, side: Side, w
     return rows
 
 
-def name_maker(corpus: Corpus) -> NameMaker:
-    """Invented names from the words of the whole corpus; the words of held-out pages come as words alone."""
-    return NameMaker(text for page in corpus.pages.values() for text in (page.title, *(f.value for f in page.facts)))
-
-
-def training_text(agent: AgentSettings) -> list[str]:
-    """Texts from which a small tokenizer learns the pieces of names."""
+def names_and_values(agent: AgentSettings) -> list[str]:
+    """All titles and all values of facts that are not numbers."""
     corpus = open_corpus(agent.corpus)
-    texts = [text for page in corpus.pages.values() for text in (page.title, page.fact_box)]
-    return texts + name_maker(corpus).words
+    texts = {page.title for page in corpus.pages.values()}
+    texts |= {fact.value for page in corpus.pages.values() for fact in page.facts if not fact.value[:1].isdigit()}
+    return sorted(texts)
 
 
 def relation_names(corpus_path: Path) -> list[str]:

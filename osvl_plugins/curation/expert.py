@@ -127,11 +127,11 @@ class Expert:
             raise GaveUp(f"search found {self._match(_TITLE)!r}")
         if self._reached == self._chain.hops:
             answer = self._value(self._chain.attribute)
-            return Step(f"{self._chain.attribute}: {answer}", answer=answer)
+            return Step(f"({self._reached + 1}) {self._chain.attribute}: {answer}", answer=answer)
         relation = self._chain.relations[self._reached]
         value = self._value(relation)
         self._reached += 1
-        return Step(f"{relation}: {value}", ("text_search", {"q": value}))
+        return Step(f"({self._reached}) {relation}: {value}", ("text_search", {"q": value}))
 
     def _value(self, relation: str) -> str:
         return self._match(re.compile(rf"(?:^|: |; ){re.escape(relation)}: ([^;\n]+)", re.MULTILINE))

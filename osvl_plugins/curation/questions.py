@@ -71,9 +71,7 @@ def _walk(pages: Mapping[str, Page], anchor: str, picture: int, hops: int, rng: 
         path.append(str(target))
     shown = {pages[page].title.casefold() for page in path}
     facts = [
-        fact
-        for fact in pages[path[-1]].facts
-        if fact.relation not in relations and fact.value.casefold() not in shown
+        fact for fact in pages[path[-1]].facts if fact.relation not in relations and fact.value.casefold() not in shown
     ]
     if not facts:
         return None
@@ -82,10 +80,10 @@ def _walk(pages: Mapping[str, Page], anchor: str, picture: int, hops: int, rng: 
 
 
 def question_text(chain: Chain, framed: bool = False) -> str:
-    """The question in words; ``framed`` when the picture is the framed one of several."""
+    """The question as a form to fill in; ``framed`` when the picture is the framed one of several."""
     shown = "the framed picture" if framed else "the picture"
-    steps = ", then its ".join(chain.relations)
-    return f"Start from what {shown} shows and go to its {steps}. What is its {chain.attribute}?"
+    blanks = " ".join(f"({step}) {label}: ?" for step, label in enumerate((*chain.relations, chain.attribute), 1))
+    return f"Start from what {shown} shows and fill in: {blanks}\nAnswer with the last."
 
 
 def split_pages(pages: Mapping[str, Page], held_out_share: float, seed: int) -> tuple[set[str], set[str]]:

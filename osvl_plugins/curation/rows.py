@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from osvl_plugins.curation.questions import Chain, question_text
 from osvl_plugins.curation.exposures import Exposure
+from osvl_plugins.curation.questions import Chain, question_text
 from osvl_plugins.episode import Task
 from osvl_plugins.protocol import question_messages
 from osvl_plugins.tools.toolset import ToolSet
@@ -74,7 +74,9 @@ def sft_row(task: Task, trajectory: Trajectory, tools: ToolSet) -> dict[str, Any
         messages.append({"role": "assistant", "content": turn.text})
         if turn.observation is not None:
             pictures = turn.observation.image_ids
-            messages.append({"role": "tool", "content": "<image>" * len(pictures) + turn.observation.text})
+            # In a row "<image>" stands for a picture; a tool's text may say it too.
+            text = turn.observation.text.replace("<image>", "< image>")
+            messages.append({"role": "tool", "content": "<image>" * len(pictures) + text})
             views += [task.store.view(image_id) for image_id in pictures]
     return {
         "messages": messages,

@@ -17,14 +17,14 @@ _GROUPED = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}\b)")
 
 def normalise(text: str) -> str:
     """``text`` without case, accents, articles, punctuation and digit grouping."""
-    decomposed = unicodedata.normalize("NFKD", text)
+    # Before the decomposition, which turns the spaces that group digits into plain ones.
+    decomposed = unicodedata.normalize("NFKD", _GROUPED.sub("", text))
     plain = "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
-    plain = _GROUPED.sub("", plain)
     return " ".join(_ARTICLES.sub(" ", _NOT_WORD.sub(" ", plain)).split())
 
 
 def final_answer(text: str) -> str:
-    """What an answer says: the content of its last ``\\boxed{…}``, or all of it."""
+    r"""What an answer says: the content of its last ``\boxed{…}``, or all of it."""
     boxed = _BOXED.findall(text)
     return str(boxed[-1] if boxed else text).strip()
 

@@ -1,4 +1,4 @@
-"""r_query without a judge: did the episode's calls bring the pages that the question's evidence lies on?"""
+"""r_query without a judge: whether the calls brought the pages that the evidence lies on."""
 
 from __future__ import annotations
 

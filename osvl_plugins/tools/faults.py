@@ -22,8 +22,8 @@ class FaultSettings(Settings):
     ``stay == start`` gives independent failures. The share of failing calls is start / (1 + start - stay).
     """
 
-    start: float = Field(0.0, ge=0, le=1)
-    stay: float = Field(0.0, ge=0, le=1)
+    start: float = Field(default=0.0, ge=0, le=1)
+    stay: float = Field(default=0.0, ge=0, le=1)
 
 
 class FaultInjector:

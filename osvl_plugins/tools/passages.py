@@ -11,11 +11,11 @@ from osvl_plugins.settings import Settings
 class SearchSettings(Settings):
     """Bounds of what a search or a visit shows."""
 
-    top_k: int = Field(5, ge=1, le=20)
+    top_k: int = Field(default=5, ge=1, le=20)
     """Most results of one search."""
-    summary_chars: int = Field(800, ge=40)
+    summary_chars: int = Field(default=800, ge=40)
     """Most characters of one result's summary."""
-    page_chars: int = Field(8000, ge=40)
+    page_chars: int = Field(default=8000, ge=40)
     """Most characters of a visited page."""
     lead: bool = True
     """Whether a summary starts with the page's lead; without, it is the fact box alone."""

@@ -16,7 +16,7 @@ SIGMA = 3.0
 
 class SharpenArguments(Arguments):
     image: str = Field(description="Name of the picture, e.g. img_1.")
-    amount: float = Field(1.5, gt=0, le=10, description="Strength; 1.5 is usual.")
+    amount: float = Field(default=1.5, gt=0, le=10, description="Strength; 1.5 is usual.")
 
 
 class Sharpen:

@@ -14,8 +14,8 @@ from osvl_plugins.tools.passages import SearchSettings, passage
 
 class TextSearchArguments(Arguments):
     q: str = Field(description="What to look for.", max_length=1000)
-    hl: str = Field("en", description="Language of the results.", max_length=16)
-    top_k: int = Field(5, ge=1, le=20, description="Number of passages.")
+    hl: str = Field(default="en", description="Language of the results.", max_length=16)
+    top_k: int = Field(default=5, ge=1, le=20, description="Number of passages.")
 
 
 class TextSearch:

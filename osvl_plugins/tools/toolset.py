@@ -15,17 +15,21 @@ from osvl_plugins.protocol import name_image
 from osvl_plugins.settings import Settings
 from osvl_plugins.tools.base import Tool, ToolContext, ToolResult, schema
 from osvl_plugins.tools.faults import FaultInjector
+from osvl_plugins.tools.passages import clip
 from osvl_plugins.trajectory import Observation, StepError, ToolCall
 
 logger = logging.getLogger(__name__)
+
+MAX_ERROR_CHARS = 1000
+"""Most characters of an error's message: a message may repeat what the model wrote."""
 
 
 class CallSettings(Settings):
     """Bounds of every call."""
 
-    deadline_s: float = Field(60.0, gt=0)
+    deadline_s: float = Field(default=60.0, gt=0)
     """Seconds after which a call is a ``timeout``."""
-    max_chars: int = Field(32_000, ge=100)
+    max_chars: int = Field(default=32_000, ge=100)
     """Most characters of an observation's text."""
 
 
@@ -50,11 +54,12 @@ class ToolSet:
                 record = context.images.add(result.image, call.name, result.source)
                 image_ids = (record.id,)
                 text = "\n".join(part for part in (name_image(record), text) if part)
-            error = None
+            error: StepError | None = None
         except ToolError as failure:
             result = ToolResult()
             image_ids = ()
-            text, error = render_error(failure.kind, str(failure)), StepError(failure.kind, str(failure))
+            error = StepError(failure.kind, clip(str(failure), MAX_ERROR_CHARS))
+            text = render_error(error.kind, error.message)
         return Observation(
             text=text,
             image_ids=image_ids,

@@ -13,7 +13,7 @@ from osvl_plugins.tools.passages import SearchSettings, clip
 
 class VisitArguments(Arguments):
     url: str = Field(description="The page's address.", max_length=2000)
-    goal: str = Field("", description="What to look for on the page.", max_length=1000)
+    goal: str = Field(default="", description="What to look for on the page.", max_length=1000)
 
 
 class Visit:

@@ -60,8 +60,9 @@ def _estimate(
     if batch is None:
         raise SettingError(
             "algorithm.adv_estimator",
-            f"osvl_{estimator} needs to know which trajectories are fatal, and only its own trainers can tell it: set "
-            "trainer.v1.trainer_mode to osvl_sync, osvl_colocate_async or osvl_separate_async (and trainer.use_v1=True)",
+            f"osvl_{estimator} needs to know which trajectories are fatal, and only its own trainers can tell it: "
+            "set trainer.v1.trainer_mode to osvl_sync, osvl_colocate_async or osvl_separate_async "
+            "(and trainer.use_v1=True)",
         )
     fatal = torch.as_tensor(batch.fatal, dtype=torch.bool)
     scores = token_level_rewards.sum(dim=-1)

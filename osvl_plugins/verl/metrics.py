@@ -22,7 +22,8 @@ def rollout_metrics(
         return {}
     rows = len(records)
     trajectories = [record.trajectory for record in records]
-    steps = max(1, sum(len(trajectory.turns) for trajectory in trajectories))
+    turns = sum(len(trajectory.turns) for trajectory in trajectories)
+    steps = max(1, turns)
     sampled = sum(record.sampled_tokens for record in records)
     metrics = {
         "osvl/fatal_rate/mean": sum(t.fatal_step is not None for t in trajectories) / rows,
@@ -32,7 +33,7 @@ def rollout_metrics(
         "osvl/untrained_rows": float(sum(record.trained_tokens == 0 for record in records)),
         "osvl/masked_tokens": float(sampled - sum(record.trained_tokens for record in records)),
         "osvl/sampled_tokens": float(sampled),
-        "osvl/turns/mean": steps / rows,
+        "osvl/turns/mean": turns / rows,
         "osvl/images/mean": sum(len(t.images) for t in trajectories) / rows,
     }
     by_tool: Counter[str] = Counter()

@@ -40,6 +40,7 @@ class RolloutRecord:
         if stored is None:
             raise SettingError(
                 "actor_rollout_ref.rollout.agent.default_agent_loop",
-                "the rollouts were not made by osvl_agent, so nothing is known of their tool calls; set it to osvl_agent",
+                "the rollouts were not made by osvl_agent, so nothing is known of their tool calls; "
+                "set it to osvl_agent",
             )
         return cls(Trajectory.from_dict(stored["trajectory"]), stored["sampled_tokens"], stored["trained_tokens"])

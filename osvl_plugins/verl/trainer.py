@@ -6,14 +6,18 @@ loop recorded of each row is fetched from TransferQueue, given to the estimator 
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
+import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
+from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.workers.utils.padding import response_to_nested
 
 from osvl_plugins.errors import SettingError
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
@@ -21,11 +25,14 @@ from osvl_plugins.verl.estimators import NAMES, FatalBatch, fatal_batch
 from osvl_plugins.verl.metrics import rollout_metrics
 from osvl_plugins.verl.rollout import RolloutRecord
 
+logger = logging.getLogger(__name__)
+
 
 class FatalAware:
     """Mixin for verl's V1 trainers; ``base_mode`` is the trainer's own name in verl."""
 
     base_mode: ClassVar[str]
+    _trains = True
 
     def __init__(self, config: DictConfig) -> None:
         check(config)
@@ -44,12 +51,32 @@ class FatalAware:
             record.trajectory.fatal_step is not None and not padded
             for record, padded in zip(records, padding, strict=True)
         ]
+        self._trains = any(record.trained_tokens and not padded for record, padded in zip(records, padding, strict=True))
         with fatal_batch(FatalBatch(flags, self.fatal)) as known:
-            result = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+            if self._trains:
+                result = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+            else:
+                result = _no_advantage(batch)
         real = [index for index, padded in enumerate(padding) if not padded]
         rewards = [fields[index].get("reward_extra_info") or {} for index in real]
         metrics.update(rollout_metrics([records[index] for index in real], rewards, known.clamped_rows))
         return result
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self._trains:
+            return super()._update_actor(batch, metrics)  # type: ignore[misc]
+        # verl would divide by the number of tokens.
+        logger.warning("no token of this batch is left to train; the policy stays as it is")
+        return batch
+
+
+def _no_advantage(batch: Any) -> Any:
+    # verl's rollout correction raises on a batch without a token to train.
+    fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])
+    mask = fetched["response_mask"]
+    zeros = response_to_nested(torch.zeros(mask.to_padded_tensor(0).shape), mask)
+    fields = TensorDict({"advantages": zeros, "returns": zeros.clone()}, batch_size=len(batch))
+    return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
 
 def check(config: DictConfig) -> None:

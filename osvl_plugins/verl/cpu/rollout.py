@@ -35,15 +35,15 @@ ROLLOUT = "actor_rollout_ref.rollout"
 class ServerSettings(Settings):
     """What may stand under ``actor_rollout_ref.rollout.engine_kwargs.transformers``."""
 
-    max_batch: int = Field(64, ge=1)
+    max_batch: int = Field(default=64, ge=1)
     """Most rows on the model at a time."""
-    gather_s: float = Field(0.03, ge=0, le=10)
+    gather_s: float = Field(default=0.03, ge=0, le=10)
     """How long a batch waits for one more request."""
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """Threads of torch on a CPU; 0 for one a core."""
-    request_timeout_s: float = Field(600.0, gt=0)
+    request_timeout_s: float = Field(default=600.0, gt=0)
     """Most seconds from a request to its turn."""
-    start_timeout_s: float = Field(600.0, gt=0)
+    start_timeout_s: float = Field(default=600.0, gt=0)
     """Most seconds to load the model, or to take in new weights."""
 
 

@@ -1,0 +1,60 @@
+# make demo | test | test-slow | lint | bench | clean: each sets up what it needs and can be run again at any time.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Two requirements that belong together. On a machine with a GPU name the build that fits its driver, for example
+#   make demo TORCH=torch==2.11.0 TORCHVISION=torchvision==0.26.0
+TORCH ?= torch==2.13.0
+TORCHVISION ?= torchvision==0.28.0
+# demo, or long for the same run with more data and more steps.
+SCALE ?= demo
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Its name holds what was asked for, so that another TORCH is installed and not overlooked.
+STAMP := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(TORCH) $(TORCHVISION)' | cksum | cut -d ' ' -f 1)
+
+# Threads that wait by spinning take the cores from the other processes of a run.
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test test-slow lint bench clean
+.DEFAULT_GOAL := test
+
+demo: $(STAMP)
+	$(BIN)/osvl demo --scale $(SCALE)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/osvl atlas build
+	$(BIN)/python benchmarks/import_cost.py
+	$(BIN)/python benchmarks/image_search.py .cache/atlas
+	$(BIN)/python benchmarks/generation.py
+
+# The corpus in .cache stays: it is a download.
+clean:
+	rm -rf $(VENV) build dist outputs *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): pyproject.toml
+	@echo "creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+	@rm -f $(VENV)/.installed-*
+	@echo "installing $(TORCH) …"
+	@$(PIP) install '$(TORCH)'
+	@echo "installing osvl-plugins with verl and the development tools …"
+	@$(PIP) install -e '.[demo,dev]'
+	@# Its wheel pins a CUDA build of torch; transformers' Qwen3-VL processors need it and work with any.
+	@echo "installing $(TORCHVISION) …"
+	@$(PIP) install --no-deps '$(TORCHVISION)'
+	@touch $@
