@@ -54,7 +54,7 @@ class Scale:
 
 
 SCALES = {
-    "smoke": Scale(sft_rows=80, sft_steps=3, rl_steps=2, rl_prompts=4, questions=16),
+    "smoke": Scale(sft_rows=1000, sft_steps=120, rl_steps=2, rl_prompts=4, questions=24),
     "demo": Scale(sft_rows=2400, sft_steps=260, rl_steps=10, rl_prompts=8, questions=200),
     "long": Scale(sft_rows=2400, sft_steps=260, rl_steps=300, rl_prompts=16, questions=200),
 }
@@ -138,6 +138,9 @@ class Stages:
 
 def run_demo(out: Path, corpus: Path, cache: Path, scale: Scale, console: Console) -> None:
     """Run all stages in ``out`` and print the table. Raises ``OsvlError`` when a stage fails."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     out, corpus, cache = out.resolve(), corpus.resolve(), cache.resolve()
     stages = Stages(out, console)
     started = time.monotonic()
@@ -166,14 +169,17 @@ def run_demo(out: Path, corpus: Path, cache: Path, scale: Scale, console: Consol
     reports["after RL"] = _evaluate(stages, "after-rl", rl_model, home, scale)
     _show(reports, scale, console)
     console.print(f"corpus {corpus} · SFT model {sft_model} · RL model {rl_model}", highlight=False, soft_wrap=True)
-    console.print(f"logs {out}/sft/log.txt {out}/rl/log.txt · rollouts {out}/rl/rollouts", highlight=False, soft_wrap=True)
+    console.print(
+        f"logs {out}/sft/log.txt {out}/rl/log.txt · rollouts {out}/rl/rollouts", highlight=False, soft_wrap=True
+    )
     console.print(f"all in {time.monotonic() - started:.0f} s", highlight=False)
 
 
 def _home(out: Path, corpus: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     link = out / "atlas"
-    if not link.exists():
+    if link != corpus:
+        link.unlink(missing_ok=True)
         link.symlink_to(corpus, target_is_directory=True)
     return out
 

@@ -87,7 +87,8 @@ def build_tiny(
     """Write model, tokenizer and processor to ``out`` in the format of ``from_pretrained``; returns the parameters.
 
     ``texts`` is what the tokenizer learns its pieces from; each of ``words`` (tools, arguments, names) becomes
-    one token, and so does each of ``labels`` with the colon after it. Raises ``OsvlError`` when transformers is missing.
+    one token, and so does each of ``labels`` with the colon after it.
+    Raises ``OsvlError`` when transformers is missing.
     """
     shape = shape or TinyShape()
     torchvision_ops.allow_missing()
@@ -183,7 +184,10 @@ def _tokenizer(texts: Iterable[str], words: Sequence[str], pieces: Sequence[str]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=shape.pieces, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=shape.pieces,
+        min_frequency=1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])

@@ -29,7 +29,7 @@ def load_tiny(folder: Path) -> Tiny:
     from osvl_plugins.tiny import TinyShape, build_tiny
 
     # A large deviation makes turns that vary; with a small one tied embeddings repeat the last token.
-    shape = TinyShape(128, 2, 4, 128, vision_hidden=32, init_std=0.5, vocabulary=512, max_positions=512)
+    shape = TinyShape(128, 2, 4, 128, vision_hidden=32, init_std=0.5, pieces=300, max_positions=512)
     build_tiny(folder, TEXTS * 20, ["crop", "visit"], ["capital"], shape)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     return Tiny(model.eval(), AutoProcessor.from_pretrained(folder))

@@ -51,7 +51,9 @@ class FatalAware:
             record.trajectory.fatal_step is not None and not padded
             for record, padded in zip(records, padding, strict=True)
         ]
-        self._trains = any(record.trained_tokens and not padded for record, padded in zip(records, padding, strict=True))
+        self._trains = any(
+            record.trained_tokens and not padded for record, padded in zip(records, padding, strict=True)
+        )
         with fatal_batch(FatalBatch(flags, self.fatal)) as known:
             if self._trains:
                 result = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
