@@ -51,15 +51,11 @@ class FatalAware:
             record.trajectory.fatal_step is not None and not padded
             for record, padded in zip(records, padding, strict=True)
         ]
-        self._trains = any(
-            record.trained_tokens and not padded for record, padded in zip(records, padding, strict=True)
-        )
-        with fatal_batch(FatalBatch(flags, self.fatal)) as known:
-            if self._trains:
-                result = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
-            else:
-                result = _no_advantage(batch)
         real = [index for index, padded in enumerate(padding) if not padded]
+        self._trains = any(records[index].trained_tokens for index in real)
+        with fatal_batch(FatalBatch(flags, self.fatal)) as known:
+            compute = super()._compute_advantage  # type: ignore[misc]
+            result = compute(batch, metrics) if self._trains else _no_advantage(batch)
         rewards = [fields[index].get("reward_extra_info") or {} for index in real]
         metrics.update(rollout_metrics([records[index] for index in real], rewards, known.clamped_rows))
         return result
