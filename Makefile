@@ -50,10 +50,12 @@ $(STAMP): pyproject.toml
 	@echo "creating $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 	@rm -f $(VENV)/.installed-*
+	@$(PIP) install -U pip
 	@echo "installing $(TORCH) …"
 	@$(PIP) install '$(TORCH)'
 	@echo "installing osvl-plugins with verl and the development tools …"
-	@$(PIP) install -e '.[demo,dev]'
+	@# Named, because verl and TransferQueue agree on this one tensordict only, and pip searches for it for very long.
+	@$(PIP) install -e '.[demo,dev]' 'tensordict==0.10.0'
 	@# Its wheel pins a CUDA build of torch; transformers' Qwen3-VL processors need it and work with any.
 	@echo "installing $(TORCHVISION) …"
 	@$(PIP) install --no-deps '$(TORCHVISION)'
