@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +26,18 @@ def main(argv: list[str] | None = None) -> int:
     0: done; 1: ``doctor`` found something broken; 2: it could not be done, the reason is on stderr.
     """
     args = parser().parse_args(argv)
+    # As an exception, so that a training process that was started is ended too.
+    signal.signal(signal.SIGTERM, _terminated)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
     except OsvlError as error:
         print(f"osvl: {error}", file=sys.stderr)
         return 2
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def parser() -> argparse.ArgumentParser:

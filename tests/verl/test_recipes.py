@@ -25,7 +25,7 @@ def test_the_rl_recipe_is_found_by_name_and_passes_its_own_check(tmp_path):
     config = compose("verl.trainer.main_ppo", tmp_path, "--config-name", "osvl_tiny_rl")
     assert config.trainer.v1.trainer_mode == "osvl_sync"
     assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "osvl_agent"
-    assert config.osvl.episode.faults.stay == 0.75
+    assert config.osvl.episode.faults.stay == 0.7
     check(config)
 
 
