@@ -110,6 +110,8 @@ class TokenPolicy:
     """Most tokens after the prompt."""
     max_turn: int
     """Most tokens of one sampled turn."""
+    max_prompt: int | None = None
+    """Most tokens of the prompt."""
     prompt_ids: list[int] = field(default_factory=list)
     response_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
@@ -119,9 +121,15 @@ class TokenPolicy:
     async def start(
         self, messages: Sequence[Message], images: Sequence[Image.Image], tools: list[dict[str, Any]] | None
     ) -> None:
-        """Set the prompt. ``images`` are what the model sees."""
+        """Set the prompt. ``images`` are what the model sees.
+
+        Raises ``ValueError`` when it is longer than ``max_prompt``.
+        """
+        prompt_ids = self.chat.prompt(messages, images, tools)
+        if self.max_prompt is not None and len(prompt_ids) > self.max_prompt:
+            raise ValueError(f"the prompt has {len(prompt_ids)} tokens, over {self.max_prompt}")
         self.images = list(images)
-        self.prompt_ids = self.chat.prompt(messages, self.images, tools)
+        self.prompt_ids = prompt_ids
 
     async def act(self) -> tuple[str, Span | None]:
         """Sample a turn: its text and where its tokens lie.

@@ -73,19 +73,14 @@ class OsvlAgentLoop(AgentLoopBase):
             sample=self._sampler(sampling_params),
             max_response=self.rollout_config.response_length,
             max_turn=self.settings.max_turn_tokens,
+            max_prompt=self.rollout_config.prompt_length,
         )
         try:
             task = _task(kwargs, self.settings.episode.images)
             trajectory = await run_episode(task, policy, self.toolset, self.settings.episode, self.fatal)
-            if len(policy.prompt_ids) > self.rollout_config.prompt_length:
-                raise ValueError(
-                    f"the prompt has {len(policy.prompt_ids)} tokens, over data.max_prompt_length="
-                    f"{self.rollout_config.prompt_length}"
-                )
         except (ToolError, ValueError) as error:
             logger.error("row %s is unusable and trains nothing: %s", kwargs.get("index"), error)
             trajectory = Trajectory(question="", end="policy_error", failure=str(error))
-            policy = TokenPolicy(policy.chat, policy.sample, policy.max_response, policy.max_turn)
         return self._output(policy, trajectory)
 
     def _chat_tokens(self) -> ChatTokens:
