@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from osvl_plugins.errors import ToolError
+from osvl_plugins.protocol import name_image
 from osvl_plugins.settings import Settings
 from osvl_plugins.trajectory import ImageRecord
 
@@ -98,7 +99,7 @@ class ImageStore:
         match = _ID.fullmatch(reference.strip())
         name = f"img_{match[1]}" if match else reference
         if name not in self._images:
-            known = ", ".join(f"{record.id} ({record.width}x{record.height})" for record in self.records)
+            known = ", ".join(name_image(record) for record in self.records)
             raise ToolError("bad_arguments", f"there is no picture {reference[:80]!r}; there are {known or 'none'}")
         return name
 
