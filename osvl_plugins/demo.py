@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ from osvl_plugins.agent import AgentSettings, open_corpus
 from osvl_plugins.corpus.build import build_atlas
 from osvl_plugins.curation import atlas_data
 from osvl_plugins.curation.rows import RL_SCHEMA, SFT_SCHEMA, write_parquet
-from osvl_plugins.errors import OsvlError
 from osvl_plugins.evaluation.local import evaluate_model
 from osvl_plugins.evaluation.report import Report
 from osvl_plugins.launch import run_logged
@@ -273,33 +271,3 @@ def _show(reports: dict[str, dict[str, Report]], scale: Scale, console: Console)
         "where they overlap, no gain is shown.",
         highlight=False,
     )
-
-
-def command_demo(arguments: Namespace) -> int:
-    """``osvl demo``."""
-    run_demo(arguments.out, arguments.corpus, arguments.cache, SCALES[arguments.scale], Console())
-    return 0
-
-
-def command_data(arguments: Namespace) -> int:
-    """``osvl data``."""
-    make_data(arguments.corpus, arguments.out, SCALES[arguments.scale], print)
-    return 0
-
-
-def command_tiny_model(arguments: Namespace) -> int:
-    """``osvl tiny-model``."""
-    print(f"{make_tiny_model(arguments.corpus, arguments.out):,} parameters in {arguments.out}")
-    return 0
-
-
-def command_eval(arguments: Namespace) -> int:
-    """``osvl eval``."""
-    if not arguments.model.exists():
-        raise OsvlError(f"{arguments.model}: there is no model")
-    worlds = {"eval": tiny_agent(arguments.corpus)}
-    reports = evaluate_model(
-        arguments.model, arguments.data, worlds, arguments.out, arguments.temperature, arguments.limit
-    )
-    print(json.dumps(asdict(reports["eval"]), indent=2))
-    return 0
