@@ -7,6 +7,7 @@ log-probabilities. Sampled tokens are never decoded and tokenised again.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from osvl_plugins.errors import PolicyError
+from osvl_plugins.threads import in_thread
 from osvl_plugins.trajectory import Span
 
 Message = dict[str, Any]
@@ -37,6 +39,10 @@ class ChatTokens:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.end_of_turn: int = self.tokenizer.eos_token_id
+        added = {*self.tokenizer.get_added_vocab(), *self.tokenizer.all_special_tokens}
+        self._markup = sorted(token for token in added if "<" in token)
+        # A fast tokenizer is not safe to share between threads.
+        self._lock = threading.Lock()
         base = [_text("user", "q"), _text("assistant", "a")]
         self._base = base
         rendered = self._render(base, None, False)
@@ -73,8 +79,8 @@ class ChatTokens:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
 
     def _inert(self, text: str) -> str:
-        # A page that contains "<|im_end|>" must not end the observation.
-        for token in self.tokenizer.all_special_tokens:
+        # A page that contains "<|im_end|>" or "</tool_response>" must not end the observation.
+        for token in self._markup:
             text = text.replace(token, token.replace("<", "< ", 1))
         return text
 
@@ -85,11 +91,12 @@ class ChatTokens:
         return rendered
 
     def _ids(self, text: str, images: Sequence[Image.Image]) -> list[int]:
-        if not images:
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return ids
-        encoded = self.processor(text=[text], images=list(images), add_special_tokens=False)
-        return [int(token) for token in encoded["input_ids"][0]]
+        with self._lock:
+            if not images:
+                ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+                return ids
+            encoded = self.processor(text=[text], images=list(images), add_special_tokens=False)
+            return [int(token) for token in encoded["input_ids"][0]]
 
 
 def _text(role: str, text: str) -> Message:
@@ -125,7 +132,7 @@ class TokenPolicy:
 
         Raises ``ValueError`` when it is longer than ``max_prompt``.
         """
-        prompt_ids = self.chat.prompt(messages, images, tools)
+        prompt_ids = await in_thread(self.chat.prompt, messages, images, tools)
         if self.max_prompt is not None and len(prompt_ids) > self.max_prompt:
             raise ValueError(f"the prompt has {len(prompt_ids)} tokens, over {self.max_prompt}")
         self.images = list(images)
@@ -148,7 +155,7 @@ class TokenPolicy:
 
     async def observe(self, text: str, images: Sequence[Image.Image]) -> bool:
         """Append an observation. False, with nothing appended, when no room is left for it and another turn."""
-        ids = self.chat.observation(text, images)
+        ids = await in_thread(self.chat.observation, text, images)
         if self.response_ids[-1] != self.chat.end_of_turn:
             ids = [self.chat.end_of_turn, *ids]
         if len(self.response_ids) + len(ids) >= self.max_response:

@@ -16,6 +16,7 @@ from osvl_plugins.fatal import FatalSettings, fatal_step
 from osvl_plugins.images import ImageSettings, ImageStore
 from osvl_plugins.protocol import parse_turn, question_messages
 from osvl_plugins.settings import Settings
+from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.base import ToolContext
 from osvl_plugins.tools.faults import FaultInjector, FaultSettings
 from osvl_plugins.tools.toolset import ToolSet, render_error
@@ -73,7 +74,7 @@ async def run_episode(
     records = [store.add(image) for image in task.images]
     trajectory = Trajectory(question=task.question, images=store.records)
     faults = FaultInjector(settings.faults, task.seed)
-    views = [store.view(record.id) for record in records]
+    views = await in_thread(_views, store, [record.id for record in records])
     await policy.start(question_messages(task.messages, records), views, tools.schemas)
     while len(trajectory.turns) < settings.max_turns:
         try:
@@ -93,11 +94,15 @@ async def run_episode(
             break
         if len(trajectory.turns) == settings.max_turns:
             break
-        new = [store.view(image_id) for image_id in turn.observation.image_ids]
+        new = await in_thread(_views, store, turn.observation.image_ids)
         if not await policy.observe(turn.observation.text, new):
             trajectory.end = "context_limit"
             break
     return trajectory
+
+
+def _views(store: ImageStore, image_ids: Sequence[str]) -> list[Image.Image]:
+    return [store.view(image_id) for image_id in image_ids]
 
 
 async def _take(text: str, span: Span | None, tools: ToolSet, context: ToolContext, faults: FaultInjector) -> Turn:

@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
@@ -34,7 +35,8 @@ class ImageSettings(Settings):
 def decode(source: Any, settings: ImageSettings) -> Image.Image:
     """An RGB picture from a PIL image, encoded bytes, a path, or a mapping with ``bytes`` or ``path``.
 
-    Orientation from EXIF is applied; of an animation the first frame is taken. Raises ``ToolError`` of kind
+    Orientation from EXIF is applied, of an animation the first frame is taken, what is transparent becomes white,
+    and more than eight bits a channel are scaled to eight. Raises ``ToolError`` of kind
     ``bad_arguments`` for what is no picture and ``limit`` for one that is too large.
     """
     if isinstance(source, dict):
@@ -52,11 +54,23 @@ def decode(source: Any, settings: ImageSettings) -> Image.Image:
             raise ToolError(
                 "limit", f"the picture has {image.width}x{image.height} pixels, over {settings.max_source_pixels}"
             )
-        return (ImageOps.exif_transpose(image) or image).convert("RGB")
+        return _rgb(ImageOps.exif_transpose(image) or image)
     except Image.DecompressionBombError as error:
         raise ToolError("limit", f"the picture is too large: {error}") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ToolError("bad_arguments", f"not a readable picture: {error}") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float32)
+        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
+        scaled = (values - low) * (255.0 / (high - low if high > low else 1.0))
+        image = Image.fromarray(np.nan_to_num(scaled).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def bounded(image: Image.Image, settings: ImageSettings) -> Image.Image:

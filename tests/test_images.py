@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +88,20 @@ def test_orientation_is_applied() -> None:
 def test_every_mode_becomes_rgb(mode: str, kind: str) -> None:
     image = decode(encoded(Image.new(mode, (40, 30)), kind), DEFAULT)
     assert (image.mode, image.size) == ("RGB", (40, 30))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode: str) -> None:
+    image = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 4, 8))
+    seen = decode(encoded(image.convert(mode)), DEFAULT)
+    assert (seen.getpixel((2, 2)), seen.getpixel((6, 6))) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_sixteen_bits_keep_their_greys() -> None:
+    ramp = Image.fromarray(np.linspace(0, 65535, 256).astype(np.uint16).reshape(1, 256))
+    seen = np.asarray(decode(encoded(ramp), DEFAULT))[0, :, 0]
+    assert np.abs(seen.astype(int) - np.arange(256)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])

@@ -18,6 +18,7 @@ from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.images import decode
 from osvl_plugins.reward.composite import Reward, composite_reward
+from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
 
@@ -94,7 +95,7 @@ async def run_questions(
 
     async def one(question: Question) -> Case:
         async with slots:
-            images = [decode(data, agent.episode.images) for data in question.images]
+            images = [await in_thread(decode, data, agent.episode.images) for data in question.images]
             task = Task(question.messages, images, seed=f"{seed}/{question.index}")
             policy = TokenPolicy(chat, sample, max_response, agent.max_turn_tokens)
             trajectory = await run_episode(task, policy, tools, agent.episode, fatal)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from osvl_plugins.images import ImageStore
+from osvl_plugins.threads import in_thread
 
-T = TypeVar("T")
+in_worker = in_thread
 
 
 class Arguments(BaseModel):
@@ -47,11 +46,6 @@ class Tool(Protocol):
     backend: str
 
     async def run(self, arguments: Any, context: ToolContext) -> ToolResult: ...
-
-
-async def in_worker(function: Callable[..., T], *args: Any) -> T:
-    """Run blocking work off the event loop."""
-    return await asyncio.to_thread(function, *args)
 
 
 def schema(tool: Tool | type[Tool]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from PIL import Image
 from pydantic import Field
 
 from osvl_plugins.errors import ToolError
-from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult, in_worker
+from osvl_plugins.threads import in_thread
+from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult
 
 
 class CropArguments(Arguments):
@@ -38,7 +39,7 @@ class Crop:
                 "bad_arguments",
                 f"the box {x},{y} {width}x{height} is not inside {source}, which is {image.width}x{image.height}",
             )
-        return ToolResult(image=await in_worker(_crop, image, (x, y, x + width, y + height)), source=source)
+        return ToolResult(image=await in_thread(_crop, image, (x, y, x + width, y + height)), source=source)
 
 
 def _crop(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:

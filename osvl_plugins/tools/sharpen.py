@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult, in_worker
+from osvl_plugins.threads import in_thread
+from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult
 
 SIGMA = 3.0
 
@@ -27,7 +28,7 @@ class Sharpen:
 
     async def run(self, arguments: SharpenArguments, context: ToolContext) -> ToolResult:
         source = context.images.resolve(arguments.image)
-        image = await in_worker(unsharp_mask, context.images.original(source), arguments.amount)
+        image = await in_thread(unsharp_mask, context.images.original(source), arguments.amount)
         return ToolResult(image=image, source=source)
 
 

@@ -26,6 +26,7 @@ from osvl_plugins.errors import PolicyError, ToolError
 from osvl_plugins.fatal import FatalSettings, token_mask
 from osvl_plugins.images import ImageSettings, decode
 from osvl_plugins.settings import read
+from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
 from osvl_plugins.verl.rollout import RolloutRecord
@@ -76,7 +77,7 @@ class OsvlAgentLoop(AgentLoopBase):
             max_prompt=self.rollout_config.prompt_length,
         )
         try:
-            task = _task(kwargs, self.settings.episode.images)
+            task = await in_thread(_task, kwargs, self.settings.episode.images)
             trajectory = await run_episode(task, policy, self.toolset, self.settings.episode, self.fatal)
         except (ToolError, ValueError) as error:
             logger.error("row %s is unusable and trains nothing: %s", kwargs.get("index"), error)
