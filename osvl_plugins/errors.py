@@ -4,11 +4,13 @@
      ├─ SettingError      a setting is wrong; the message starts with the setting's full name
      ├─ CorpusError       a corpus is missing, incomplete or of another version
      ├─ PolicyError       the policy (rollout server, model) gave no turn; never the model's fault
+     ├─ RecordingError    a recording of live services is damaged, or cannot be read or written
+     ├─ ReplayMiss        a replayed run asked what was never recorded
      └─ ToolError         a tool call failed; carries one of a closed set of kinds
 
 A ``ToolError`` is data: the tool set turns it into an error step and a short message for the model, and the
-episode goes on. Everything else ends the run or, inside an episode, marks the trajectory as failed by the
-infrastructure, which trains nothing.
+episode goes on. A ``PolicyError`` marks the trajectory as failed by the infrastructure, which trains nothing.
+Everything else ends the run.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ class SettingError(OsvlError, ValueError):
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
         self.name = name
+        self._problem = problem
+
+    def __reduce__(self) -> tuple[type[SettingError], tuple[str, str]]:
+        return type(self), (self.name, self._problem)
 
 
 class CorpusError(OsvlError):
@@ -52,6 +58,14 @@ class CorpusError(OsvlError):
 
 class PolicyError(OsvlError):
     """The policy gave no turn: a server error or a time-out, not something the model wrote."""
+
+
+class RecordingError(OsvlError):
+    """A recording is damaged, or cannot be read or written; the message names the file."""
+
+
+class ReplayMiss(OsvlError):
+    """A replayed run asked what was never recorded: it is no longer the run that was recorded."""
 
 
 class ToolError(OsvlError):
@@ -65,3 +79,6 @@ class ToolError(OsvlError):
             raise ValueError(f"unknown error kind {kind!r}; one of {', '.join(ERROR_KINDS)}")
         super().__init__(message)
         self.kind: ErrorKind = kind
+
+    def __reduce__(self) -> tuple[type[ToolError], tuple[ErrorKind, str]]:
+        return type(self), (self.kind, str(self))

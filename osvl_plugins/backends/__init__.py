@@ -1,0 +1,1 @@
+"""What the tools stand on: services over HTTP and parts that run in this machine."""
