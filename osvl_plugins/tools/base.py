@@ -9,9 +9,6 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from osvl_plugins.images import ImageStore
-from osvl_plugins.threads import in_thread
-
-in_worker = in_thread
 
 
 class Arguments(BaseModel):

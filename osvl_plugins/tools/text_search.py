@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from osvl_plugins.corpus.corpus import Corpus
+from osvl_plugins.backends import search
 from osvl_plugins.errors import ToolError
-from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult, in_worker
+from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult
 from osvl_plugins.tools.passages import SearchSettings, passage
 
 
@@ -19,24 +19,23 @@ class TextSearchArguments(Arguments):
 
 
 class TextSearch:
-    """Searches the embedded corpus; the setting ``search.top_k`` bounds what the model may ask for."""
+    """Shows what a page about the query says; the setting ``search.top_k`` bounds what the model may ask for."""
 
     name: ClassVar[str] = "text_search"
     description: ClassVar[str] = "Search for text. Gives passages with title, address and summary."
     arguments: ClassVar[type[Arguments]] = TextSearchArguments
-    backend = "corpus"
 
-    def __init__(self, corpus: Corpus, settings: SearchSettings) -> None:
-        self._corpus = corpus
+    def __init__(self, backend: search.TextSearch, settings: SearchSettings) -> None:
+        self.backend = backend.name
+        self._search = backend
         self._settings = settings
 
     async def run(self, arguments: TextSearchArguments, context: ToolContext) -> ToolResult:
         if not arguments.q.strip():
             raise ToolError("bad_arguments", "q is empty: write what to look for")
         k = min(arguments.top_k, self._settings.top_k)
-        hits = await in_worker(self._corpus.search_text, arguments.q, k)
-        pages = [self._corpus.pages[hit.page_id] for hit in hits]
-        if not pages:
+        hits = (await self._search.search(arguments.q, arguments.hl, k))[:k]
+        if not hits:
             return ToolResult(text=f"Nothing found for {arguments.q[:200]!r}.")
-        text = "\n\n".join(passage(page, rank, self._settings) for rank, page in enumerate(pages, 1))
-        return ToolResult(text=text, pages=tuple(page.id for page in pages))
+        text = "\n\n".join(passage(hit, rank, self._settings) for rank, hit in enumerate(hits, 1))
+        return ToolResult(text=text, pages=tuple(hit.page for hit in hits))

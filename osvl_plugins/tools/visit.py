@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from osvl_plugins.corpus.corpus import Corpus
+from osvl_plugins.backends import search
 from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult
-from osvl_plugins.tools.passages import SearchSettings, clip
+from osvl_plugins.tools.passages import SearchSettings, page
 
 
 class VisitArguments(Arguments):
@@ -17,19 +17,17 @@ class VisitArguments(Arguments):
 
 
 class Visit:
-    """Reads pages of the embedded corpus."""
+    """Shows a page's title and text, cut at ``search.page_chars``."""
 
     name: ClassVar[str] = "visit"
     description: ClassVar[str] = "Read a page."
     arguments: ClassVar[type[Arguments]] = VisitArguments
-    backend = "corpus"
 
-    def __init__(self, corpus: Corpus, settings: SearchSettings) -> None:
-        self._corpus = corpus
+    def __init__(self, backend: search.Pages, settings: SearchSettings) -> None:
+        self.backend = backend.name
+        self._pages = backend
         self._settings = settings
 
     async def run(self, arguments: VisitArguments, context: ToolContext) -> ToolResult:
-        page = self._corpus.page(arguments.url)
-        parts = (f"Title: {page.title}", page.lead, page.fact_box, page.body)
-        text = clip("\n".join(part for part in parts if part), self._settings.page_chars)
-        return ToolResult(text=text, pages=(page.id,))
+        reading = await self._pages.read(arguments.url, arguments.goal)
+        return ToolResult(text=page(reading, self._settings), pages=(reading.page,))
