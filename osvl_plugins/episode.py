@@ -11,8 +11,9 @@ from PIL import Image
 from pydantic import Field
 
 from osvl_plugins.conversation import Message
+from osvl_plugins.detectors import FatalDetector
 from osvl_plugins.errors import PolicyError, ToolError
-from osvl_plugins.fatal import FatalSettings, fatal_step
+from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.images import ImageSettings, ImageStore
 from osvl_plugins.protocol import parse_turn, question_messages
 from osvl_plugins.settings import Settings
@@ -74,6 +75,7 @@ async def run_episode(
     records = [store.add(image) for image in task.images]
     trajectory = Trajectory(question=task.question, images=store.records)
     faults = FaultInjector(settings.faults, task.seed)
+    detector = FatalDetector(fatal)
     views = await in_thread(_views, store, [record.id for record in records])
     await policy.start(question_messages(task.messages, records), views, tools.schemas)
     while len(trajectory.turns) < settings.max_turns:
@@ -88,8 +90,7 @@ async def run_episode(
         if turn.observation is None:
             trajectory.end = "answer"
             break
-        trajectory.fatal_step = fatal_step(trajectory.errors, fatal.k, fatal.at)
-        if trajectory.fatal_step is not None and fatal.on_fatal == "stop":
+        if fatal.on_fatal == "stop" and detector.so_far(trajectory):
             trajectory.end = "fatal"
             break
         if len(trajectory.turns) == settings.max_turns:
@@ -98,6 +99,7 @@ async def run_episode(
         if not await policy.observe(turn.observation.text, new):
             trajectory.end = "context_limit"
             break
+    trajectory.fatal_step = detector(trajectory)
     return trajectory
 
 

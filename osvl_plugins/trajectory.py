@@ -17,7 +17,7 @@ from osvl_plugins.errors import ErrorKind
 
 EndReason = Literal[
     "answer",  # the policy answered
-    "fatal",  # stopped at the K-th consecutive error
+    "fatal",  # stopped because it was fatal, as a rule at the K-th consecutive error
     "turn_limit",  # no turns left
     "context_limit",  # no room left for another turn
     "policy_error",  # the rollout server failed: not the policy's doing, trains nothing
@@ -101,7 +101,8 @@ class Turn:
 class Trajectory:
     """One episode.
 
-    ``fatal_step`` is the index of the turn at which a run of errors became fatal, or None (``osvl_plugins.fatal``).
+    ``fatal_step`` is the index of the turn at which it died, or None; the number of turns when it died after the last
+    one (``osvl_plugins.detectors``).
     """
 
     question: str

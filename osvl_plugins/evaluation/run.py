@@ -99,7 +99,10 @@ async def run_questions(
             task = Task(question.messages, images, seed=f"{seed}/{question.index}")
             policy = TokenPolicy(chat, sample, max_response, agent.max_turn_tokens)
             trajectory = await run_episode(task, policy, tools, agent.episode, fatal)
-            case = Case(question, trajectory, composite_reward(trajectory, question.accepted, question.evidence))
+            reward = composite_reward(
+                trajectory, question.accepted, question.evidence, score_fatal_answer=fatal.score_answer
+            )
+            case = Case(question, trajectory, reward)
             done(case)
             return case
 

@@ -23,15 +23,18 @@ class Reward(NamedTuple):
     query: float | None
 
 
-def composite_reward(trajectory: Trajectory, accepted: Sequence[str], evidence: Sequence[str]) -> Reward:
+def composite_reward(
+    trajectory: Trajectory, accepted: Sequence[str], evidence: Sequence[str], *, score_fatal_answer: bool = False
+) -> Reward:
     """Reward of ``trajectory`` against the ``accepted`` answers and the ids of the pages with the ``evidence``.
 
-    A fatal trajectory has accuracy 0, whatever it answered after the fatal step, and its format and queries are
-    those before it. Without evidence the reward is r_fmt · r_acc. Raises ``ValueError`` without accepted answers.
+    A fatal trajectory's format and queries are those before the fatal step. It has accuracy 0, whatever it answered,
+    unless ``score_fatal_answer`` (``algorithm.fatal.score_answer``). Without evidence the reward is r_fmt · r_acc.
+    Raises ``ValueError`` without accepted answers.
     """
     well_formed = format_score(trajectory)
-    fatal = trajectory.fatal_step is not None
-    accuracy = accuracy_score(None if fatal else trajectory.answer, accepted)
+    unscored = trajectory.fatal_step is not None and not score_fatal_answer
+    accuracy = accuracy_score(None if unscored else trajectory.answer, accepted)
     if not evidence:
         return Reward(well_formed * accuracy, well_formed, accuracy, None)
     query = evidence_score(trajectory, evidence)

@@ -21,7 +21,11 @@ class OsvlRewardManager(RewardManagerBase):
     """
 
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **unused: Any) -> None:
+        # verl imports reward managers while it imports its agent loop, on which ours rests.
+        from osvl_plugins.verl.agent_loop import fatal_settings
+
         super().__init__(config, tokenizer, compute_score)
+        self._score_fatal_answer = fatal_settings(config).score_answer
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """The reward of one trajectory, with its parts for the metrics."""
@@ -30,7 +34,12 @@ class OsvlRewardManager(RewardManagerBase):
         truth = row["reward_model"]["ground_truth"]
         accepted = [truth] if isinstance(truth, str) else list(truth)
         evidence = (row.get("extra_info") or {}).get("evidence")
-        reward = composite_reward(trajectory, accepted, list(evidence) if evidence is not None else [])
+        reward = composite_reward(
+            trajectory,
+            accepted,
+            list(evidence) if evidence is not None else [],
+            score_fatal_answer=self._score_fatal_answer,
+        )
         parts = {
             "format": reward.format,
             "accuracy": reward.accuracy,

@@ -74,6 +74,33 @@ def test_a_trajectory_fatal_from_its_first_step_is_worth_nothing() -> None:
     assert composite_reward(done, ["Oslo"], ["oslo"]) == Reward(0.0, 0.0, 0.0, 0.0)
 
 
+RECOVERED = (found("norway"), *[error()] * 3, found("oslo"), answered("Oslo"))
+
+
+@pytest.mark.parametrize(("scored", "score"), [(False, 0.2 * 0.5), (True, 0.8 + 0.2 * 0.5)])
+def test_the_answer_of_a_fatal_trajectory_counts_only_where_asked_for(scored: bool, score: float) -> None:
+    done = trajectory(*RECOVERED, fatal_step=1)
+    reward = composite_reward(done, ["Oslo"], ["norway", "oslo"], score_fatal_answer=scored)
+    assert reward == pytest.approx((score, 1.0, float(scored), 0.5))
+
+
+def test_a_scored_answer_cannot_lift_a_trajectory_without_a_prefix() -> None:
+    done = trajectory(*[error()] * 3, answered("Oslo"), fatal_step=0)
+    assert composite_reward(done, ["Oslo"], ["oslo"], score_fatal_answer=True) == Reward(0.0, 0.0, 1.0, 0.0)
+
+
+def test_a_trajectory_that_is_not_fatal_is_scored_the_same_either_way() -> None:
+    done = trajectory(*RECOVERED)
+    rewards = [composite_reward(done, ["Oslo"], ["oslo"], score_fatal_answer=scored) for scored in (False, True)]
+    assert rewards[0] == rewards[1] == pytest.approx((1.0, 1.0, 1.0, 1.0))
+
+
+def test_fatal_after_the_last_turn_keeps_all_of_it() -> None:
+    done = trajectory(found("norway"), error("parse"), found("oslo"), fatal_step=3)
+    expected = (2 / 3 * 0.2, 2 / 3, 0.0, 1.0)
+    assert composite_reward(done, ["Oslo"], ["norway", "oslo"]) == pytest.approx(expected)
+
+
 def test_a_failed_call_is_well_formed_and_an_unreadable_turn_is_not() -> None:
     assert format_score(trajectory(error("bad_arguments"), error("unknown_tool"))) == 1.0
     assert format_score(trajectory(error("parse"), answered("x"))) == 0.5

@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from osvl_plugins.errors import SettingError
+from osvl_plugins.verl.agent_loop import fatal_settings
 from osvl_plugins.verl.trainer import check
 
 
@@ -37,7 +38,14 @@ def test_the_sft_recipe_is_found_by_name(tmp_path):
 def test_one_group_turns_a_stock_launch_into_a_fatal_aware_agent_run(tmp_path):
     config = compose("verl.trainer.main_ppo", tmp_path, "+osvl=agent", "actor_rollout_ref.rollout.n=8")
     assert config.algorithm.adv_estimator == "osvl_grpo"
-    assert config.algorithm.fatal == {"k": 3, "at": "first", "mode": "fatal_mask_clamp", "on_fatal": "stop"}
+    fatal = fatal_settings(config)
+    assert (fatal.profile, fatal.k, fatal.at, fatal.mode, fatal.on_fatal) == (
+        "paper",
+        3,
+        "first",
+        "fatal_mask_clamp",
+        "stop",
+    )
     assert config.reward.reward_manager.name == "osvl_composite"
     check(config)
 
