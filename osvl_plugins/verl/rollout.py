@@ -19,6 +19,8 @@ class RolloutRecord:
     trajectory: Trajectory
     sampled_tokens: int
     trained_tokens: int
+    stop: str = ""
+    """Why the whole run must end: a replay that missed, a recording that could not be kept."""
 
     def to_fields(self) -> dict[str, Any]:
         """As an entry of verl's ``extra_fields``."""
@@ -27,6 +29,7 @@ class RolloutRecord:
                 "trajectory": self.trajectory.to_dict(),
                 "sampled_tokens": self.sampled_tokens,
                 "trained_tokens": self.trained_tokens,
+                "stop": self.stop,
             }
         }
 
@@ -40,7 +43,7 @@ class RolloutRecord:
         if stored is None:
             raise SettingError(
                 "actor_rollout_ref.rollout.agent.default_agent_loop",
-                "the rollouts were not made by osvl_agent, so nothing is known of their tool calls; "
-                "set it to osvl_agent",
+                "the rollouts were made by an agent that records nothing of its tool calls; set it to osvl_agent or "
+                "osvl_tool_agent, or put osvl_plugins.verl.fatal_loop.FatalAware before its base class",
             )
-        return cls(Trajectory.from_dict(stored["trajectory"]), stored["sampled_tokens"], stored["trained_tokens"])
+        return cls(**{**stored, "trajectory": Trajectory.from_dict(stored["trajectory"])})

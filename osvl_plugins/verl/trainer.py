@@ -1,17 +1,20 @@
 """verl's V1 trainers with fatal flags: ``osvl_sync``, ``osvl_colocate_async``, ``osvl_separate_async``.
 
 Each is verl's own trainer of that mode. The difference is one step: before advantages are computed, what the agent
-loop recorded of each row is fetched from TransferQueue, given to the estimator and logged.
+loop recorded of each row is fetched from TransferQueue, given to the estimator and logged. A rollout dump
+(``trainer.rollout_data_dir``) then holds each row's trajectory too, for ``osvl trace``.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 import transfer_queue as tq
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
@@ -19,24 +22,30 @@ from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.utils.padding import response_to_nested
 
-from osvl_plugins.errors import SettingError
+from osvl_plugins.errors import OsvlError, SettingError
+from osvl_plugins.reliability import ReliabilitySettings
+from osvl_plugins.settings import read
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
-from osvl_plugins.verl.estimators import NAMES, FatalBatch, fatal_batch
+from osvl_plugins.verl.estimators import FatalBatch, fatal_batch, register
 from osvl_plugins.verl.metrics import rollout_metrics
 from osvl_plugins.verl.rollout import RolloutRecord
 
 logger = logging.getLogger(__name__)
 
+ROLLOUT = "actor_rollout_ref.rollout"
 
-class FatalAware:
+
+class FatalAwareTrainer:
     """Mixin for verl's V1 trainers; ``base_mode`` is the trainer's own name in verl."""
 
     base_mode: ClassVar[str]
-    _trains = True
 
     def __init__(self, config: DictConfig) -> None:
         check(config)
         self.fatal = fatal_settings(config)
+        self.reliability = reliability_settings(config)
+        self._trained_keys: frozenset[str] = frozenset()
+        self._trajectories: dict[str, dict[str, Any] | None] = {}
         # verl chooses the replay buffer and reads a mode's settings by this name.
         with open_dict(config):
             config.trainer.v1.trainer_mode = self.base_mode
@@ -45,27 +54,74 @@ class FatalAware:
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         fields = fetched.pop("extra_fields").tolist()
-        padding = [bool(tag.get("is_padding")) for tag in batch.tags]
         records = [RolloutRecord.from_fields(row) for row in fields]
-        flags = [
-            record.trajectory.fatal_step is not None and not padded
-            for record, padded in zip(records, padding, strict=True)
-        ]
-        real = [index for index, padded in enumerate(padding) if not padded]
-        self._trains = any(records[index].trained_tokens for index in real)
-        with fatal_batch(FatalBatch(flags, self.fatal)) as known:
+        for record in records:
+            if record.stop:
+                # verl drops a group whose loop raised and goes on; a run that cannot be replayed must not.
+                raise OsvlError(record.stop)
+        padding = [bool(tag.get("is_padding")) for tag in batch.tags]
+        with fatal_batch(FatalBatch(records, padding, self.fatal, self.reliability)) as known:
+            trained = known.trained.tolist()
+            self._trained_keys = frozenset(key for key, trains in zip(batch.keys, trained, strict=True) if trains)
             compute = super()._compute_advantage  # type: ignore[misc]
-            result = compute(batch, metrics) if self._trains else _no_advantage(batch)
-        rewards = [fields[index].get("reward_extra_info") or {} for index in real]
-        metrics.update(rollout_metrics([records[index] for index in real], rewards, known.clamped_rows))
+            result = compute(batch, metrics) if self._trained_keys else _no_advantage(batch)
+        metrics.update(rollout_metrics(known, [row.get("reward_extra_info") or {} for row in fields]))
+        for tag in result.tags:
+            # A row whose rollout failed at once has no version of the weights, and verl's metrics need one of each.
+            if tag.get("min_global_steps") is None:
+                tag["min_global_steps"] = tag["max_global_steps"] = self.global_steps - 1  # type: ignore[attr-defined]
         return result
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        if self._trains:
-            return super()._update_actor(batch, metrics)  # type: ignore[misc]
-        # verl would divide by the number of tokens.
-        logger.warning("no token of this batch is left to train; the policy stays as it is")
+        actor = self.config.actor_rollout_ref.actor  # type: ignore[attr-defined]
+        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1  # type: ignore[attr-defined]
+        size = actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n  # type: ignore[attr-defined]
+        trains = [key in self._trained_keys for key in batch.keys]
+        # A shuffled batch is cut in an order that only the workers know.
+        rows = list(range(len(trains))) if actor.shuffle and any(trains) else training_rows(trains, ranks, size)
+        metrics["osvl/empty_mini_batches"] = float((len(trains) - len(rows)) // size)
+        if not rows:
+            logger.warning("no token of this batch is left to train; the policy stays as it is")
+            return batch
+        whole = len(rows) == len(trains)
+        chosen = batch if whole else batch.select_keys([batch.keys[row] for row in rows])
+        super()._update_actor(chosen, metrics)  # type: ignore[misc]
         return batch
+
+
+    def _log_rollout_data(self, batch: Any, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
+        fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        records = [RolloutRecord.from_fields(row) for row in fetched.pop("extra_fields").tolist()]
+        self._trajectories = {
+            key: None if tag.get("is_padding") else record.trajectory.to_dict()
+            for key, tag, record in zip(batch.keys, batch.tags, records, strict=True)
+        }
+        super()._log_rollout_data(batch, timing_raw, rollout_data_dir)  # type: ignore[misc]
+        self._trajectories = {}
+
+    def _dump_generations(
+        self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: dict[str, Any], dump_path: str
+    ) -> None:
+        columns = dict(reward_extra_infos_dict)
+        if self._trajectories:
+            columns["trajectory"] = [self._trajectories[key] for key in columns["uid"]]
+        super()._dump_generations(inputs, outputs, gts, scores, columns, dump_path)  # type: ignore[misc]
+
+
+def training_rows(trains: Sequence[bool], ranks: int, size: int) -> list[int]:
+    """Indices, in order, of the rows of those mini-batches that have a row to train.
+
+    verl would divide the loss of any other by 0 tokens. ``trains``: one flag a row. verl cuts a batch into ``ranks``
+    equal parts, one for each data-parallel rank, and a part into mini-batches of ``size / ranks`` rows; the k-th of
+    all parts are one step of the optimizer.
+    """
+    part, step = len(trains) // ranks, size // ranks
+    starts = [
+        start
+        for start in range(0, part, step)
+        if any(any(trains[rank * part + start : rank * part + start + step]) for rank in range(ranks))
+    ]
+    return [rank * part + start + row for rank in range(ranks) for start in starts for row in range(step)]
 
 
 def _no_advantage(batch: Any) -> Any:
@@ -77,35 +133,74 @@ def _no_advantage(batch: Any) -> Any:
     return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
 
-def check(config: DictConfig) -> None:
-    """Refuse a config that would train something else than it says.
+def reliability_settings(config: DictConfig) -> ReliabilitySettings:
+    """The group ``algorithm.reliability`` of verl's whole config. Raises ``SettingError``."""
+    group: Any = config.algorithm.get("reliability")
+    values: Any = OmegaConf.to_container(group, resolve=True) if isinstance(group, DictConfig) else group
+    return read(ReliabilitySettings, values, "algorithm.reliability")
 
-    Raises ``SettingError`` with the name of the setting to change.
+
+def check(config: DictConfig) -> None:
+    """Refuse a config that would train something else than it says; ``osvl(<name>)`` becomes known to verl.
+
+    Raises ``SettingError`` with the name of the setting to change, for
+
+    - settings of this package that cannot be read, and an estimator that cannot be fatal-aware
+      (``osvl_plugins.verl.estimators``), or too few samples of a prompt for one that compares them;
+    - a critic: no fatal-aware estimator asks it;
+    - an adaptive coefficient of the KL penalty in the reward: verl averages the KL over all rows, and one without a
+      token to train counts as 0, so that the number of fatal trajectories would steer the coefficient;
+    - the policy loss ``bypass_mode``: it raises on a micro-batch without a token to train.
+
+    What works with every estimator, and what it then means: a fixed KL penalty in the reward is that of the tokens
+    that train. KL loss, entropy bonus and the penalties of the losses ``dro`` and ``kl_cov`` act on every token that
+    trains, those of clamped rows included. The dual clip acts on negative advantages, so never on a fatal row. Rollout
+    correction weighs and rejects by the tokens that train, and a trajectory that it rejects stays in its group's
+    statistics. Group filtering (``algorithm.filter_groups``) compares all samples, failed ones too. ``token-mean``
+    divides by the tokens that train; the ``seq-mean-*`` modes of ``loss_agg_mode`` divide by the rows of a mini-batch,
+    those without a token to train and padding included. With ``actor.shuffle`` a mini-batch without a token to train
+    is left to verl, which skips its step when the gradient is no number.
     """
-    agent_settings(config)
+    select = partial(OmegaConf.select, config)
+    if select(f"{ROLLOUT}.agent.default_agent_loop") == "osvl_agent" or config.get("osvl") is not None:
+        agent_settings(config)
     fatal_settings(config)
+    reliability = reliability_settings(config)
     estimator = str(config.algorithm.adv_estimator)
-    if estimator not in NAMES:
+    grouped = register(estimator)
+    samples = int(config.actor_rollout_ref.rollout.n)
+    if grouped and samples < 2:
+        raise SettingError(f"{ROLLOUT}.n", f"{estimator} compares samples of one prompt and needs at least 2 of them")
+    if reliability.mode != "off" and samples < 3:
+        raise SettingError(f"{ROLLOUT}.n", "algorithm.reliability needs at least 3 samples: faults explain any 2")
+    if select("critic.enable"):
         raise SettingError(
-            "algorithm.adv_estimator",
-            f"{estimator} knows nothing of fatal trajectories; set it to one of {', '.join(NAMES)}",
+            "critic.enable", f"{estimator} asks no critic, which would be trained for nothing; set it to false"
         )
-    if int(config.actor_rollout_ref.rollout.n) < 2:
+    if select("algorithm.use_kl_in_reward") and select("algorithm.kl_ctrl.type") == "adaptive":
         raise SettingError(
-            "actor_rollout_ref.rollout.n", f"{estimator} compares samples of one prompt and needs at least 2 of them"
+            "algorithm.kl_ctrl.type",
+            "rows without a token to train count as a KL of 0, so fatal trajectories would steer the coefficient; "
+            "set it to fixed",
+        )
+    if select("actor_rollout_ref.actor.policy_loss.loss_mode") == "bypass_mode":
+        raise SettingError(
+            "actor_rollout_ref.actor.policy_loss.loss_mode",
+            "verl's bypass_mode raises on a micro-batch without a token to train, which a fatal trajectory can be; "
+            "set it to vanilla, which algorithm.rollout_correction.bypass_mode also works with",
         )
 
 
 @register_trainer("osvl_sync")
-class OsvlSync(FatalAware, PPOTrainerSync):
+class OsvlSync(FatalAwareTrainer, PPOTrainerSync):
     base_mode = "sync"
 
 
 @register_trainer("osvl_colocate_async")
-class OsvlColocateAsync(FatalAware, PPOTrainerColocateAsync):
+class OsvlColocateAsync(FatalAwareTrainer, PPOTrainerColocateAsync):
     base_mode = "colocate_async"
 
 
 @register_trainer("osvl_separate_async")
-class OsvlSeparateAsync(FatalAware, PPOTrainerSeparateAsync):
+class OsvlSeparateAsync(FatalAwareTrainer, PPOTrainerSeparateAsync):
     base_mode = "separate_async"
