@@ -59,7 +59,9 @@ def _reward_manager(package: ModuleType) -> None:
 
 
 def _agent_loop(agent_loop: ModuleType) -> None:
-    agent_loop._agent_loop_registry["osvl_agent"] = {"_target_": "osvl_plugins.verl.agent_loop.OsvlAgentLoop"}
+    registry = agent_loop._agent_loop_registry
+    registry["osvl_agent"] = {"_target_": "osvl_plugins.verl.agent_loop.OsvlAgentLoop"}
+    registry["osvl_tool_agent"] = {"_target_": "osvl_plugins.verl.fatal_loop.FatalAwareToolAgentLoop"}
 
 
 def _rollout_server(replica: ModuleType) -> None:
@@ -78,7 +80,7 @@ HOOKS = (
     Hook("estimators osvl_grpo, osvl_rloo", "verl.trainer.ppo.core_algos", _estimators),
     # The package, not one of its modules: it is complete only when all three trainers are there to be subclassed.
     Hook("trainers osvl_*", "verl.trainer.ppo.v1", _trainers),
-    Hook("agent loop osvl_agent", "verl.experimental.agent_loop.agent_loop", _agent_loop),
+    Hook("agent loops osvl_agent, osvl_tool_agent", "verl.experimental.agent_loop.agent_loop", _agent_loop),
     Hook("reward manager osvl_composite", "verl.experimental.reward_loop.reward_manager", _reward_manager),
     Hook("rollout server transformers", "verl.workers.rollout.replica", _rollout_server),
     Hook("rollout adapter transformers", "verl.workers.rollout.base", _rollout_adapter),
