@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
 
 from osvl_plugins import __version__
-from osvl_plugins.commands import atlas, data, demo, doctor, evaluate, tiny_model
+from osvl_plugins.commands import atlas, cache, data, demo, doctor, evaluate, serve_tools, tiny_model, tools, trace
 from osvl_plugins.errors import OsvlError
 
-COMMANDS = (atlas, doctor, tiny_model, data, evaluate, demo)
+COMMANDS = (atlas, doctor, tools, serve_tools, cache, tiny_model, data, evaluate, trace, demo)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line ``argv``; gives the exit code.
 
-    0: done; 1: ``doctor`` found something broken; 2: it could not be done, the reason is on stderr.
+    0: done; 1: done, and what was looked at is broken (``doctor``, a failed call, a damaged file); 2: it could not be
+    done, the reason is on stderr.
     """
     args = parser().parse_args(argv)
     # As an exception, so that a training process that was started is ended too.
@@ -28,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     except OsvlError as error:
         print(f"osvl: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has seen enough: osvl cache ls | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -39,8 +39,6 @@ class ChatTokens:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.end_of_turn: int = self.tokenizer.eos_token_id
-        added = {*self.tokenizer.get_added_vocab(), *self.tokenizer.all_special_tokens}
-        self._markup = sorted(token for token in added if "<" in token)
         # A fast tokenizer is not safe to share between threads.
         self._lock = threading.Lock()
         base = [_text("user", "q"), _text("assistant", "a")]
@@ -79,8 +77,8 @@ class ChatTokens:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
 
     def _inert(self, text: str) -> str:
-        # A page that contains "<|im_end|>" or "</tool_response>" must not end the observation.
-        for token in self._markup:
+        # A page that contains "<|im_end|>" must not end the observation.
+        for token in self.tokenizer.all_special_tokens:
             text = text.replace(token, token.replace("<", "< ", 1))
         return text
 

@@ -108,9 +108,7 @@ async def test_the_policys_pictures_are_those_of_the_prompt_and_the_observations
     assert (policy.prompt_ids + policy.response_ids).count(placeholder) == 4 + 2
 
 
-@pytest.mark.parametrize(
-    "token", ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>", "</tool_response>"]
-)
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>"])
 @pytest.mark.parametrize("pictures", [0, 1])
 def test_special_tokens_in_a_tools_text_are_inert(chat: ChatTokens, token: str, pictures: int) -> None:
     images = [PICTURE] * pictures

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from osvl_plugins.errors import ErrorKind, ToolError
+from osvl_plugins.errors import ErrorKind, OsvlError, ToolError
 from osvl_plugins.protocol import name_image
 from osvl_plugins.settings import Settings
 from osvl_plugins.tools.base import Tool, ToolContext, ToolResult, schema
@@ -22,6 +22,13 @@ logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARS = 1000
 """Most characters of an error's message: a message may repeat what the model wrote."""
+
+ALIASES = {"PythonInterpreter": "python_interpreter"}
+"""Names that released data and checkpoints use."""
+
+
+async def _nothing() -> None:
+    pass
 
 
 class CallSettings(Settings):
@@ -36,16 +43,23 @@ class CallSettings(Settings):
 class ToolSet:
     """A fixed set of tools, shared by all episodes of a process; it keeps nothing of an episode."""
 
-    def __init__(self, tools: Iterable[Tool], settings: CallSettings) -> None:
+    def __init__(
+        self, tools: Iterable[Tool], settings: CallSettings, close: Callable[[], Awaitable[None]] = _nothing
+    ) -> None:
+        """``close`` ends what the tools stand on."""
         self.tools = {tool.name: tool for tool in tools}
         self.settings = settings
+        self._close = close
         self.schemas: list[dict[str, Any]] = [schema(tool) for tool in self.tools.values()]
         """All tools in OpenAI's function format."""
 
     async def run(self, call: ToolCall, context: ToolContext, faults: FaultInjector | None = None) -> Observation:
-        """Run one call. Never raises for a failing call: the error is in the observation."""
+        """Run one call. The error of a call that fails is in the observation.
+
+        Raises ``OsvlError`` when the run itself cannot go on: a replay that misses, a recording that cannot be kept.
+        """
         started = time.monotonic()
-        tool = self.tools.get(call.name)
+        tool = self.tools.get(ALIASES.get(call.name, call.name))
         try:
             result = await self._run(tool, call, context, faults)
             image_ids: tuple[str, ...] = ()
@@ -69,6 +83,10 @@ class ToolSet:
             backend=tool.backend if tool is not None else "",
         )
 
+    async def aclose(self) -> None:
+        """End the processes and connections that the tools started from this event loop."""
+        await self._close()
+
     async def _run(
         self, tool: Tool | None, call: ToolCall, context: ToolContext, faults: FaultInjector | None
     ) -> ToolResult:
@@ -82,7 +100,7 @@ class ToolSet:
             faults.check()
         try:
             return await asyncio.wait_for(tool.run(arguments, context), self.settings.deadline_s)
-        except ToolError:
+        except OsvlError:
             raise
         except asyncio.TimeoutError:
             raise ToolError("timeout", f"no result within {self.settings.deadline_s:g} seconds") from None

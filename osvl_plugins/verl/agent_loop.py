@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
+import ray
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
@@ -22,13 +23,15 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 from osvl_plugins.agent import AgentSettings, build_tools
 from osvl_plugins.conversation import ChatTokens, Message, Sampled, TokenPolicy
 from osvl_plugins.episode import Task, run_episode
-from osvl_plugins.errors import PolicyError, ToolError
+from osvl_plugins.errors import PolicyError, RecordingError, ReplayMiss, ToolError
 from osvl_plugins.fatal import FatalSettings, token_mask
 from osvl_plugins.images import ImageSettings, decode
 from osvl_plugins.settings import read
 from osvl_plugins.threads import in_thread
+from osvl_plugins.tools.build import Shared
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
+from osvl_plugins.verl.cluster import ClusterBudgets, NodeWorkers
 from osvl_plugins.verl.rollout import RolloutRecord
 
 logger = logging.getLogger(__name__)
@@ -49,8 +52,19 @@ def _plain(node: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _tools(settings: AgentSettings) -> ToolSet:
-    return build_tools(settings)
+def _tools(settings: str, cluster: bool) -> ToolSet:
+    agent = AgentSettings.model_validate_json(settings)
+    if not cluster:
+        return build_tools(agent)
+    # The longest that one request holds its turn.
+    lease_s = max(agent.calls.deadline_s, agent.services.http.total_s)
+    budgets = ClusterBudgets(dict(agent.services.budgets.items()), lease_s)
+    return build_tools(agent, shared=Shared(NodeWorkers(agent.workers), budgets))
+
+
+def shared_tools(settings: AgentSettings) -> ToolSet:
+    """The tool set of this process; in Ray over the worker processes of the node and the budgets of the cluster."""
+    return _tools(settings.model_dump_json(), ray.is_initialized())
 
 
 class OsvlAgentLoop(AgentLoopBase):
@@ -62,8 +76,9 @@ class OsvlAgentLoop(AgentLoopBase):
         super().__init__(*args, **kwargs)
         self.settings = agent_settings(self.config)
         self.fatal = fatal_settings(self.config)
-        self.toolset = _tools(self.settings)
+        self.toolset = shared_tools(self.settings)
         self._extra: dict[str, Any] = {}
+        self._stop = ""
         self._preempted = -1
         self._generating_s = 0.0
 
@@ -81,6 +96,9 @@ class OsvlAgentLoop(AgentLoopBase):
             trajectory = await run_episode(task, policy, self.toolset, self.settings.episode, self.fatal)
         except (ToolError, ValueError) as error:
             logger.error("row %s is unusable and trains nothing: %s", kwargs.get("index"), error)
+            trajectory = Trajectory(question="", end="policy_error", failure=str(error))
+        except (ReplayMiss, RecordingError) as error:
+            self._stop = str(error)
             trajectory = Trajectory(question="", end="policy_error", failure=str(error))
         return self._output(policy, trajectory)
 
@@ -133,7 +151,7 @@ class OsvlAgentLoop(AgentLoopBase):
         if not failed:
             mask = token_mask(len(response_ids), spans, trajectory.fatal_step, self.fatal.mode)
         sampled = sum(span.end - span.start for span in spans)
-        record = RolloutRecord(trajectory, sampled_tokens=sampled, trained_tokens=sum(mask))
+        record = RolloutRecord(trajectory, sampled_tokens=sampled, trained_tokens=sum(mask), stop=self._stop)
         return AgentLoopOutput(
             prompt_ids=policy.prompt_ids or [end],
             response_ids=response_ids,

@@ -42,13 +42,18 @@ class Server:
 
 
 async def run(
-    tiny: Tiny, atlas: Corpus, turns: list[str | Exception], mode: str = "fatal_mask_clamp", **bounds: int
+    tiny: Tiny,
+    atlas: Corpus,
+    turns: list[str | Exception],
+    mode: str = "fatal_mask_clamp",
+    osvl: dict[str, Any] | None = None,
+    **bounds: int,
 ) -> AgentLoopOutput:
     config = OmegaConf.create(
         {
             "actor_rollout_ref": {"rollout": {"prompt_length": 128, "response_length": 400, **bounds}},
             "algorithm": {"fatal": {"mode": mode}},
-            "osvl": {"corpus": str(atlas.folder), "search": {"top_k": 1, "summary_chars": 60}},
+            "osvl": {"corpus": str(atlas.folder), "search": {"top_k": 1, "summary_chars": 60}, **(osvl or {})},
             "data": {},
         }
     )
@@ -103,6 +108,21 @@ async def test_a_cascade_of_errors_is_masked_as_the_mode_says(tiny, atlas, mode,
     output = await run(tiny, atlas, turns, mode)
     assert RolloutRecord.from_fields(output.extra_fields).trajectory.fatal_step == 1
     assert text_of(tiny, output, 1).count("<|im_end|>") == trained
+
+
+async def test_a_replay_that_misses_is_recorded_as_what_must_stop_the_run(tiny, atlas, tmp_path):
+    replayed = {
+        "tools": ["web_search"],
+        "backends": {"web_search": "searxng"},
+        "services": {
+            "searxng": {"url": "http://localhost:1"},
+            "recording": {"mode": "replay", "folder": str(tmp_path)},
+        },
+    }
+    output = await run(tiny, atlas, [format_call("web_search", {"q": "never asked"}, "t")], osvl=replayed)
+    record = RolloutRecord.from_fields(output.extra_fields)
+    assert "never asked" in record.stop
+    assert sum(output.response_mask) == 0
 
 
 async def test_a_failing_server_gives_a_row_that_trains_nothing(tiny, atlas):
