@@ -227,7 +227,15 @@ def _corpus(folder: Path) -> list[Check]:
     except OsvlError as error:
         return [*checks, Check("tools", False, str(error), f"remove {folder} and run {BUILD} --out {folder}")]
     for trial in trials:
+        if trial.missing:
+            checks.append(Check(trial.tool, True, "not installed", trial.missing))
+            continue
         detail = f"{1000 * trial.latency_s:.0f} ms: {trial.said}"
-        remedy = "" if trial.worked else f"remove {folder} and run {BUILD} --out {folder}"
-        checks.append(Check(trial.tool, trial.worked, detail, remedy))
+        checks.append(Check(trial.tool, trial.worked, detail, "" if trial.worked else _remedy(trial.tool, folder)))
     return checks
+
+
+def _remedy(tool: str, folder: Path) -> str:
+    if tool in ("text_search", "image_search", "web_search", "visit"):
+        return f"remove {folder} and run {BUILD} --out {folder}"
+    return "the message says why; without the tool: leave it out of osvl.tools"

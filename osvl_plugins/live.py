@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from osvl_plugins.backends.budget import Budgets
 from osvl_plugins.backends.recorder import RecordingSettings
@@ -114,3 +117,18 @@ def _page() -> Image.Image:
 def probe_all(settings: ToolSettings, times: int) -> list[Probe]:
     """``probe`` for callers without an event loop."""
     return asyncio.run(probe(settings, times))
+
+
+def show_probes(probes: list[Probe], console: Console) -> bool:
+    """Print them; True when every call worked."""
+    if not probes:
+        console.print("no tool stands on a live service; osvl.backends names them (see docs/settings.md)")
+        return True
+    table = Table("service", "worked", "median", "slowest", "said")
+    for each in probes:
+        good = each.worked == each.asked > 0
+        times = (f"{1000 * each.median_s:.0f} ms", f"{1000 * each.slowest_s:.0f} ms") if each.worked else ("", "")
+        share = f"{each.worked} of {each.asked}" if each.asked else "not set up"
+        table.add_row(each.service, f"[{'green' if good else 'red'}]{share}[/]", *times, escape(each.said))
+    console.print(table)
+    return all(each.worked == each.asked > 0 for each in probes)

@@ -185,7 +185,7 @@ class _Builder:
     def _super_resolution(self) -> Tool:
         upscale = self._settings.upscale
         if upscale.backend == "waifu2x":
-            _installed("super_resolution", "ncnn", "ocr")
+            _installed("super_resolution", "ncnn", "upscale")
         return SuperResolution(build_upscaler(upscale, self.workers), upscale.max_pixels)
 
 

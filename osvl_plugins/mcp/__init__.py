@@ -1,0 +1,1 @@
+"""The tools for any client that speaks the Model Context Protocol."""
