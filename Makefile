@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lint | bench | clean: each sets up what it needs and can be run again at any time.
+# make demo | test | test-slow | lint | bench | soak | clean: each sets up what it needs and can be run again at any time.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench soak clean
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)
@@ -39,8 +39,20 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/osvl atlas build
 	$(BIN)/python benchmarks/import_cost.py
+	$(BIN)/python benchmarks/dispatch.py .cache/atlas
+	$(BIN)/python benchmarks/tools_load.py .cache/atlas
+	$(BIN)/python benchmarks/text_search.py
 	$(BIN)/python benchmarks/image_search.py .cache/atlas
+	$(BIN)/python benchmarks/image_tools.py .cache/atlas
+	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python benchmarks/advantage.py
 	$(BIN)/python benchmarks/generation.py
+
+# 20,000 tool calls; fails when memory, descriptors or processes grew.
+soak: $(STAMP)
+	$(BIN)/osvl atlas build
+	$(BIN)/python benchmarks/soak.py .cache/atlas
 
 # The corpus in .cache stays: it is a download.
 clean:
@@ -56,6 +68,8 @@ $(STAMP): pyproject.toml
 	@echo "installing osvl-plugins with verl and the development tools …"
 	@# Named, because verl and TransferQueue agree on this one tensordict only, and pip searches for it for very long.
 	@$(PIP) install -e '.[demo,dev]' 'tensordict==0.10.0'
+	@# The OCR packages bring opencv-python, whose files lie in the same place and need a display's libraries.
+	@$(PIP) install --force-reinstall --no-deps opencv-python-headless
 	@# Its wheel pins a CUDA build of torch; transformers' Qwen3-VL processors need it and work with any.
 	@echo "installing $(TORCHVISION) …"
 	@$(PIP) install --no-deps '$(TORCHVISION)'
