@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import statistics
@@ -109,7 +110,7 @@ async def soak(local: ToolSet, live: ToolSet, corpus: Corpus, calls: int) -> tup
 
     samples = []
     for _ in range(SAMPLES):
-        await asyncio.gather(*(caller(calls // SAMPLES // AT_ONCE) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(caller(math.ceil(calls / SAMPLES / AT_ONCE)) for _ in range(AT_ONCE)))
         samples.append(Sample.take())
     return samples, outcomes
 
