@@ -35,8 +35,8 @@ NEGLIGIBLE = 1e-20
 class ReliabilitySettings(Settings):
     """What stands under ``algorithm.reliability``."""
 
-    mode: Literal["off", "weight", "drop"] = "off"
-    """off: nothing; weight: a group's advantages times its reliability; drop: a group below ``drop_below`` has
+    mode: Literal["none", "weight", "drop"] = "none"
+    """none: nothing; weight: a group's advantages times its reliability; drop: a group below ``drop_below`` has
     advantage 0."""
     drop_below: float = Field(default=0.5, ge=0, le=1)
     """Least reliability of a group that trains, for ``drop``."""

@@ -74,7 +74,7 @@ class Recorder:
     def __init__(self, settings: RecordingSettings) -> None:
         """Raises ``OsvlError`` when there is nothing to replay."""
         self._mode = settings.mode
-        self._folder = Path(settings.folder)
+        self._folder = Path(settings.folder).expanduser()
         self._store = Store(self._folder)
         self._flights: dict[tuple[asyncio.AbstractEventLoop, str], _Flight] = {}
         if self._mode == "replay" and not self._folder.is_dir():

@@ -51,7 +51,7 @@ class ServiceSettings(Settings):
 class Services:
     """Builds what is asked for, once, over one ``Http`` and one ``Recorder``; usable from every event loop.
 
-    A service that cannot work without an address raises ``SettingError`` when it is first asked for and has none.
+    A service raises ``SettingError`` when it is first asked for and lacks an address or a key that it needs.
     """
 
     def __init__(self, settings: ServiceSettings, workers: Workers, budgets: Budgets | None = None) -> None:
@@ -73,27 +73,32 @@ class Services:
     @cached_property
     def serper(self) -> SerperText:
         """Text search by Serper."""
+        self._key("serper", self.settings.serper.key_env)
         return SerperText(self.settings.serper, self.http, self.recorder)
 
     @cached_property
     def lens(self) -> SerperLens:
         """Image search by Serper."""
+        self._key("serper", self.settings.serper.key_env)
         return SerperLens(self.settings.serper, self.http, self.recorder, self.image_host)
 
     @cached_property
     def image_host(self) -> ImageHost:
         """Public addresses for pictures."""
+        self._key("image_host", self.settings.image_host.key_env)
         return ImageHost(self.settings.image_host, self.http, self.recorder)
 
     @cached_property
     def searxng(self) -> SearxngText:
         """Text search by SearXNG."""
         _needed("searxng.url", self.settings.searxng.url)
+        self._key("searxng", self.settings.searxng.key_env)
         return SearxngText(self.settings.searxng, self.http, self.recorder)
 
     @cached_property
     def jina(self) -> JinaPages:
         """Pages by Jina reader."""
+        self._key("jina", self.settings.jina.key_env)
         return JinaPages(self.settings.jina, self.http, self.recorder)
 
     @cached_property
@@ -111,19 +116,30 @@ class Services:
         """Summaries by a language model."""
         _needed("summary.url", self.settings.summary.url)
         _needed("summary.model", self.settings.summary.model)
+        self._key("summary", self.settings.summary.key_env)
         return Summariser(self.settings.summary, self.http, self.recorder)
 
     @cached_property
     def paddle(self) -> PaddleReader:
         """OCR and layout by PP-StructureV3."""
         _needed("paddle.url", self.settings.paddle.url)
+        self._key("paddle", self.settings.paddle.key_env)
         return PaddleReader(self.settings.paddle, self.http, self.recorder)
 
     @cached_property
     def sandbox_fusion(self) -> SandboxFusion:
         """Python by SandboxFusion."""
         _needed("sandbox_fusion.url", self.settings.sandbox_fusion.url)
+        self._key("sandbox_fusion", self.settings.sandbox_fusion.key_env)
         return SandboxFusion(self.settings.sandbox_fusion, self.http, self.recorder)
+
+    def _key(self, service: str, variable: str) -> None:
+        # Said when a run starts. Recordings may answer everything, and then need no key.
+        asks = self.settings.recording.mode in ("live", "record")
+        if asks and variable and not os.environ.get(variable):
+            raise SettingError(
+                f"osvl.services.{service}.key_env", f"names {variable}, which is not set in this process's environment"
+            )
 
 
 def _node_budgets(settings: ServiceSettings) -> Budgets:

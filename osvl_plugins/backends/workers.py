@@ -52,7 +52,7 @@ class WorkerSettings(Settings):
     """How many processes there are, and how many jobs may wait for one."""
 
     processes: int = Field(default_factory=lambda: max(1, min(4, (os.cpu_count() or 1) // 2)), ge=1)
-    """Most processes of one owner (each agent-loop actor of verl is one)."""
+    """Most processes of one owner: a process outside verl, and in verl a node."""
     waiting: int = Field(default=256, ge=0)
     """Most jobs that wait for a process; one more is refused as ``rate_limited``."""
 

@@ -148,9 +148,15 @@ class _Builder:
     def _text(self) -> search.TextSearch:
         if self._backends.text_search == "corpus":
             return CorpusText(self.corpus, self._settings.search.lead)
-        pages: search.Pages = self.services.jina if self._backends.pages == "jina" else self.services.web
+        pages = self._reads(self._backends.pages, "text_search")
         summariser = self.services.summariser if self._settings.services.summary.model else None
         return ReadingSearch(self._live(self._backends.text_search), pages, summariser)
+
+    def _reads(self, backend: Literal["web", "jina"], tool: ToolName) -> search.Pages:
+        if backend == "jina":
+            return self.services.jina
+        _installed(tool, "trafilatura", "web")
+        return self.services.web
 
     def _web(self) -> search.TextSearch:
         if self._backends.web_search == "corpus":
@@ -161,7 +167,13 @@ class _Builder:
         return self.services.serper if name == "serper" else self.services.searxng
 
     def _images(self) -> search.ImageSearch:
-        return CorpusImages(self.corpus) if self._backends.image_search == "corpus" else self.services.lens
+        if self._backends.image_search == "corpus":
+            return CorpusImages(self.corpus)
+        if not self._settings.services.image_host.put_url:
+            raise SettingError(
+                "osvl.services.image_host.put_url", "must be set: Serper looks a picture up by a public address"
+            )
+        return self.services.lens
 
     def _pages(self) -> search.Pages:
         if self._backends.visit == "corpus":
@@ -169,8 +181,9 @@ class _Builder:
         if self._backends.visit == "local":
             if not self._backends.local_folder:
                 raise SettingError("osvl.backends.local_folder", "must be set for the tool visit with backend local")
+            _installed("visit", "trafilatura", "web")
             return LocalPages(Path(self._backends.local_folder).expanduser(), self.services.extractor)
-        pages: search.Pages = self.services.jina if self._backends.visit == "jina" else self.services.web
+        pages = self._reads(self._backends.visit, "visit")
         return GoalPages(pages, self.services.summariser) if self._settings.services.summary.model else pages
 
     def _reader(self) -> Reader:

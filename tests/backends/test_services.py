@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -93,14 +94,27 @@ async def failure(call: Awaitable[Any]) -> ToolError:
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_a_missing_key_is_unavailable_and_named_by_its_variable(
+async def test_a_service_without_its_key_is_refused_at_the_start(
     name: str, services: Services, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(KEY_ENV)
+    with pytest.raises(SettingError, match=rf"osvl\.services\.\w+\.key_env: names {KEY_ENV}"):
+        await CALLS[name](services)
+    assert doubles.seen == []
+
+
+@pytest.mark.parametrize("name", KEYED)
+async def test_a_key_that_is_gone_later_is_unavailable_and_named_by_its_variable(
+    name: str, services: Services, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.suppress(ToolError):  # builds the service, whatever it then answers
+        await CALLS[name](services)
+    asked = len(doubles.seen)
     monkeypatch.delenv(KEY_ENV)
     error = await failure(CALLS[name](services))
     assert error.kind == "unavailable"
     assert KEY_ENV in str(error)
-    assert doubles.seen == []
+    assert len(doubles.seen) == asked
 
 
 @pytest.mark.parametrize("name", KEYED)
