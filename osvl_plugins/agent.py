@@ -10,6 +10,7 @@ from pydantic import Field
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.episode import EpisodeSettings
 from osvl_plugins.errors import SettingError
+from osvl_plugins.reward.settings import RewardSettings
 from osvl_plugins.tools.build import Shared, ToolSettings, build_toolset
 from osvl_plugins.tools.toolset import ToolSet
 
@@ -20,6 +21,7 @@ class AgentSettings(ToolSettings):
     max_turn_tokens: int = Field(default=4096, ge=1)
     """Most tokens of one sampled turn."""
     episode: EpisodeSettings = EpisodeSettings()
+    reward: RewardSettings = RewardSettings()
 
 
 @lru_cache(maxsize=4)

@@ -9,10 +9,23 @@ import sys
 from collections.abc import Callable
 
 from osvl_plugins import __version__
-from osvl_plugins.commands import atlas, cache, data, demo, doctor, evaluate, serve_tools, tiny_model, tools, trace
+from osvl_plugins.commands import (
+    atlas,
+    cache,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    judge_eval,
+    patch,
+    serve_tools,
+    tiny_model,
+    tools,
+    trace,
+)
 from osvl_plugins.errors import OsvlError
 
-COMMANDS = (atlas, doctor, tools, serve_tools, cache, tiny_model, data, evaluate, trace, demo)
+COMMANDS = (atlas, doctor, tools, serve_tools, cache, tiny_model, data, evaluate, judge_eval, trace, patch, demo)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,9 @@ from osvl_plugins.detectors import ConsecutiveErrors, FatalDetector, Repetition,
 from osvl_plugins.episode import EpisodeSettings, Task, run_episode
 from osvl_plugins.errors import ERROR_KINDS, ErrorKind, PolicyError, ToolError
 from osvl_plugins.fatal import MODES, FatalSettings, RepetitionSettings, token_mask
-from osvl_plugins.reward.composite import composite_reward
+from osvl_plugins.reward.composite import Sample, Scorer
+from osvl_plugins.reward.judges.rules import RuleJudge
+from osvl_plugins.reward.settings import RewardSettings
 from osvl_plugins.tools.base import Arguments, ToolContext, ToolResult
 from osvl_plugins.tools.toolset import CallSettings, ToolSet
 from osvl_plugins.trajectory import Trajectory, Turn
@@ -179,7 +181,8 @@ async def test_episodes_worked_by_hand(
     for settings, (mask, step, accuracy) in ((PAPER, paper), (REFERENCE, reference)):
         done = await played(script, settings, limit)
         assert (len(done.turns), done.fatal_step) == (len(mask), step)
-        reward = composite_reward(done, ["right"], [], score_fatal_answer=settings.score_answer)
+        scorer = Scorer(RewardSettings(), RuleJudge(), score_fatal_answer=settings.score_answer)
+        reward = await scorer.score(Sample(done, ["right"]))
         assert reward.accuracy == accuracy
         spans = [turn("c", 3 * number).span for number in range(len(mask))]
         every = "1" * len(mask)

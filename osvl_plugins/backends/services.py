@@ -25,7 +25,7 @@ from osvl_plugins.backends.workers import Workers
 from osvl_plugins.errors import SettingError
 from osvl_plugins.settings import Settings
 
-Provider = Literal["serper", "searxng", "jina", "web", "summary", "image_host", "paddle", "sandbox_fusion"]
+Provider = Literal["serper", "searxng", "jina", "web", "summary", "image_host", "paddle", "sandbox_fusion", "judge"]
 
 
 class ServiceSettings(Settings):

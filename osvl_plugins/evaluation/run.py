@@ -17,7 +17,8 @@ from osvl_plugins.episode import Task, run_episode
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.images import decode
-from osvl_plugins.reward.composite import Reward, composite_reward
+from osvl_plugins.reward.build import build_scorer
+from osvl_plugins.reward.composite import Reward, Sample, check_unscored, question_of
 from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
@@ -32,6 +33,11 @@ class Question:
     accepted: list[str]
     evidence: list[str]
     index: int
+
+    @property
+    def text(self) -> str:
+        """The question in words."""
+        return question_of(self.messages)
 
 
 @dataclass(frozen=True)
@@ -89,24 +95,35 @@ async def run_questions(
 ) -> list[Case]:
     """One episode for each question, at most ``in_flight`` at a time, in the order of the questions.
 
-    ``done`` is called as each ends. A question whose episode fails stays in the result, as a failure.
+    ``done`` is called as each ends. A question whose episode fails stays in the result, as a failure. Rewards are those
+    of ``osvl.reward``. Raises ``OsvlError`` as soon as more questions have no score than ``unscored_limit`` allows.
     """
     slots = asyncio.Semaphore(in_flight)
+    scorer = build_scorer(agent.reward, agent.services, score_fatal_answer=fatal.score_answer)
+    failures: list[str] = []
 
     async def one(question: Question) -> Case:
         async with slots:
             images = [await in_thread(decode, data, agent.episode.images) for data in question.images]
-            task = Task(question.messages, images, seed=f"{seed}/{question.index}")
+            task = Task(question.messages, images, question.text, seed=f"{seed}/{question.index}")
             policy = TokenPolicy(chat, sample, max_response, agent.max_turn_tokens)
             trajectory = await run_episode(task, policy, tools, agent.episode, fatal)
-            reward = composite_reward(
-                trajectory, question.accepted, question.evidence, score_fatal_answer=fatal.score_answer
-            )
+            reward = await scorer.score(Sample(trajectory, question.accepted, question.evidence))
+            if reward.unscored:
+                failures.append(reward.failure)
+                check_unscored(failures, len(questions), agent.reward.unscored_limit)
             case = Case(question, trajectory, reward)
             done(case)
             return case
 
-    return list(await asyncio.gather(*(one(question) for question in questions)))
+    running = [asyncio.ensure_future(one(question)) for question in questions]
+    try:
+        return list(await asyncio.gather(*running))
+    finally:
+        for case in running:
+            case.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await scorer.aclose()
 
 
 def model_sampler(generator: Any, temperature: float, deadline_s: float) -> Sampler:

@@ -56,10 +56,14 @@ def _tools(settings: str, cluster: bool) -> ToolSet:
     agent = AgentSettings.model_validate_json(settings)
     if not cluster:
         return build_tools(agent)
+    return build_tools(agent, shared=Shared(NodeWorkers(agent.workers), cluster_budgets(agent)))
+
+
+def cluster_budgets(agent: AgentSettings) -> ClusterBudgets:
+    """The budgets of the cluster, those of tools and of judges. Needs Ray."""
     # The longest that one request holds its turn.
-    lease_s = max(agent.calls.deadline_s, agent.services.http.total_s)
-    budgets = ClusterBudgets(dict(agent.services.budgets.items()), lease_s)
-    return build_tools(agent, shared=Shared(NodeWorkers(agent.workers), budgets))
+    lease_s = max(agent.calls.deadline_s, agent.services.http.total_s, agent.reward.judge.deadline_s)
+    return ClusterBudgets(dict(agent.services.budgets.items()), lease_s)
 
 
 def shared_tools(settings: AgentSettings) -> ToolSet:
@@ -184,5 +188,7 @@ def _task(row: Mapping[str, Any], bounds: ImageSettings) -> Task:
                 kept.append({"type": "text", "text": part["text"]})
                 question = part["text"] if message["role"] == "user" else question
         messages.append({"role": message["role"], "content": kept})
-    seed = f"{row.get('uid')}/{row.get('session_id')}"
+    # Legacy trainers do not number the samples of a prompt; with one seed all would meet the same injected failures.
+    sample = row["session_id"] if row.get("session_id") is not None else uuid4().hex
+    seed = f"{row.get('uid')}/{sample}"
     return Task(messages=messages, images=images, question=question, seed=seed)

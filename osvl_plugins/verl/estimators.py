@@ -1,8 +1,9 @@
 """Advantage estimators that know of fatal trajectories: ``osvl_grpo``, ``osvl_rloo`` and ``osvl(<any other>)``.
 
 verl gives an estimator scores, mask and groups, but nothing of a trajectory. The trainers in
-``osvl_plugins.verl.trainer`` put what was recorded of the rows beside the call; without it the estimators refuse,
-since training would go on without the clamp and nobody would see it.
+``osvl_plugins.verl.trainer`` put what was recorded of the rows beside the call, and a verl with the patch of
+``osvl_plugins.patches`` hands it over with them; without it the estimators refuse, since training would go on without
+the clamp and nobody would see it.
 
 ``osvl(<name>)`` is the estimator ``<name>`` that is registered with verl, run as if nothing were masked for being
 fatal (every sampled token of a fatal trajectory counts in lengths, returns and whitening), then masked and clamped as
@@ -19,12 +20,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from osvl_plugins.verl.rollout import RolloutRecord
 
 NAMES: dict[str, Estimator] = {f"osvl_{name}": name for name in ESTIMATORS}
 SETTING = "algorithm.adv_estimator"
+Estimate: TypeAlias = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 GIVEN = {"token_level_rewards", "response_mask", "index", "config"}
 """What verl calls an estimator with that it does not know by name."""
 
@@ -59,8 +61,10 @@ class FatalBatch:
 
     @cached_property
     def counted(self) -> torch.Tensor:
-        """Rows that take part in statistics, (batch,), bool: no padding, no failure, and something was sampled."""
-        return self._flags(lambda record: record.trajectory.end != "policy_error" and record.sampled_tokens > 0)
+        """Rows that take part in statistics, (batch,), bool: scored, with sampled tokens, no padding and no failure."""
+        return self._flags(
+            lambda record: record.trajectory.end != "policy_error" and record.sampled_tokens > 0 and not record.unscored
+        )
 
     @cached_property
     def fatal(self) -> torch.Tensor:
@@ -142,7 +146,7 @@ def register(name: str) -> bool:
         )
     grouped = "index" in parameters
     if name not in ADV_ESTIMATOR_REGISTRY:
-        register_adv_est(name)(partial(_wrapped, name=name, estimate=estimate, grouped=grouped))
+        register_adv_est(name)(_handed(partial(_wrapped, name=name, estimate=estimate, grouped=grouped)))
     return grouped
 
 
@@ -151,11 +155,39 @@ def _known(name: str) -> FatalBatch:
     if batch is None:
         raise SettingError(
             SETTING,
-            f"{name} needs to know which trajectories are fatal, and only its own trainers can tell it: "
-            "set trainer.v1.trainer_mode to osvl_sync, osvl_colocate_async or osvl_separate_async "
-            "(and trainer.use_v1=True)",
+            f"{name} needs to know which trajectories are fatal, and verl's trainers do not tell it: set "
+            "trainer.v1.trainer_mode to osvl_sync, osvl_colocate_async or osvl_separate_async; for "
+            "trainer.use_v1=False, fully_async_policy and one_step_off_policy run `osvl patch apply`",
         )
     return batch
+
+
+def _handed(estimate: Estimate) -> Estimate:
+    """``estimate`` for a verl that hands over what was recorded of the rows, and for one that does not."""
+
+    def estimator(
+        token_level_rewards: torch.Tensor,
+        response_mask: torch.Tensor,
+        index: Any,
+        config: Any = None,
+        non_tensor_batch: Mapping[str, Any] | None = None,
+        metrics: dict[str, float] | None = None,
+        **unused: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # A V1 trainer leaves only the groups there.
+        if _batch.get() is not None or non_tensor_batch is None or set(non_tensor_batch) <= {"uid"}:
+            return estimate(token_level_rewards, response_mask, index, config)
+        from osvl_plugins.verl import legacy
+
+        with fatal_batch(legacy.batch_of(non_tensor_batch, config)) as batch:
+            # In place: the actor reads the same mask, set before a judge could fail.
+            response_mask[[bool(record.unscored) for record in batch.records]] = 0
+            result = estimate(token_level_rewards, response_mask, index, config)
+        if metrics is not None:
+            metrics.update(legacy.metrics_of(batch, non_tensor_batch))
+        return result
+
+    return estimator
 
 
 def _norm_by_std(config: Any) -> bool:
@@ -169,7 +201,6 @@ def _own(
     config: Any = None,
     *,
     estimator: Estimator,
-    **unused: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     batch = _known(f"osvl_{estimator}")
     scores = token_level_rewards.sum(dim=-1)
@@ -197,7 +228,6 @@ def _wrapped(
     name: str,
     estimate: Callable[..., tuple[torch.Tensor, torch.Tensor]],
     grouped: bool,
-    **unused: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     batch = _known(name)
     shown = batch.counted
@@ -242,7 +272,7 @@ def _on_sampled(rewards: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
 
 
 def _weight(batch: FatalBatch, scores: torch.Tensor, index: Any) -> torch.Tensor | None:
-    if batch.reliability.mode == "off":
+    if batch.reliability.mode == "none":
         return None
     reliability = group_reliability(scores, index, batch.faults, batch.counted)
     weight = group_weight(reliability, batch.reliability)
@@ -255,4 +285,4 @@ def _weight(batch: FatalBatch, scores: torch.Tensor, index: Any) -> torch.Tensor
 
 
 for _name, _estimator in NAMES.items():
-    register_adv_est(_name)(partial(_own, estimator=_estimator))
+    register_adv_est(_name)(_handed(partial(_own, estimator=_estimator)))

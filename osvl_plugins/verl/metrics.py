@@ -11,10 +11,11 @@ from osvl_plugins.trajectory import Turn
 from osvl_plugins.verl.estimators import FatalBatch
 
 
-def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float | str]]) -> dict[str, float]:
     """Rates, means and counts over the rows of ``batch`` that are no padding.
 
-    ``rewards`` are the parts that the reward manager reported for each row. Error steps are counted a step, once by
+    ``rewards`` are the parts that the reward manager reported for each row; those of a row without a score are left
+    out, and so is what is no number. Error steps are counted a step, once by
     tool and once by kind; a turn that could not be parsed counts for the tool ``none``. Where a step of verl is
     several updates (``trainer.v1.separate_async.parameter_sync_step``), verl logs the mean of their values.
     """
@@ -30,6 +31,7 @@ def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float]]) -
     metrics = {
         "osvl/fatal_rate/mean": sum(t.fatal_step is not None for t in trajectories) / count,
         "osvl/failed_rate/mean": sum(t.end == "policy_error" for t in trajectories) / count,
+        "osvl/unscored_rate/mean": sum(bool(record.unscored) for record in records) / count,
         "osvl/answered_rate/mean": sum(t.answer is not None for t in trajectories) / count,
         "osvl/clamped_rows": float(batch.clamped_rows),
         "osvl/untrained_rows": float(sum(record.trained_tokens == 0 for record in records)),
@@ -38,7 +40,7 @@ def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float]]) -
         "osvl/turns/mean": turns / count,
         "osvl/images/mean": sum(len(t.images) for t in trajectories) / count,
     }
-    if batch.reliability.mode != "off":
+    if batch.reliability.mode != "none":
         metrics["osvl/reliability/mean"] = batch.reliability_mean
         metrics["osvl/dropped_groups"] = float(batch.dropped_groups)
     by_tool: Counter[str] = Counter()
@@ -51,12 +53,13 @@ def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float]]) -
     metrics["osvl/error_steps/mean"] = sum(by_kind.values()) / steps
     metrics |= {f"osvl/error_steps/tool/{tool}/mean": errors / steps for tool, errors in by_tool.items()}
     metrics |= {f"osvl/error_steps/kind/{kind}/mean": errors / steps for kind, errors in by_kind.items()}
-    parts = [rewards[row] for row in rows]
-    for part in dict.fromkeys(name for of_row in parts for name in of_row):
-        values = [of_row[part] for of_row in parts if part in of_row and not math.isnan(of_row[part])]
-        if values:
-            metrics[f"osvl/reward/{part}/mean"] = sum(values) / len(values)
-    return metrics
+    parts: dict[str, list[float]] = {}
+    for row in rows:
+        if not batch.records[row].unscored:
+            for part, value in rewards[row].items():
+                if not isinstance(value, str) and not math.isnan(value):
+                    parts.setdefault(part, []).append(value)
+    return metrics | {f"osvl/reward/{part}/mean": sum(values) / len(values) for part, values in parts.items()}
 
 
 def _tool_label(turn: Turn) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from osvl_plugins.errors import SettingError
+from osvl_plugins.errors import OsvlError, SettingError
+from osvl_plugins.reward.composite import check_unscored
 from osvl_plugins.trajectory import Trajectory
 
 FIELD = "osvl"
@@ -21,6 +22,8 @@ class RolloutRecord:
     trained_tokens: int
     stop: str = ""
     """Why the whole run must end: a replay that missed, a recording that could not be kept."""
+    unscored: str = ""
+    """Why the row has no reward: a judge failed. It trains nothing and enters no statistic."""
 
     def to_fields(self) -> dict[str, Any]:
         """As an entry of verl's ``extra_fields``."""
@@ -35,7 +38,7 @@ class RolloutRecord:
 
     @classmethod
     def from_fields(cls, extra_fields: Mapping[str, Any]) -> RolloutRecord:
-        """Inverse of ``to_fields``.
+        """Inverse of ``to_fields``, with what the reward manager said of the row once it has been asked.
 
         Raises ``SettingError`` when the rows do not come from ``osvl_agent``.
         """
@@ -46,4 +49,22 @@ class RolloutRecord:
                 "the rollouts were made by an agent that records nothing of its tool calls; set it to osvl_agent or "
                 "osvl_tool_agent, or put osvl_plugins.verl.fatal_loop.FatalAware before its base class",
             )
-        return cls(**{**stored, "trajectory": Trajectory.from_dict(stored["trajectory"])})
+        reward = extra_fields.get("reward_extra_info") or {}
+        unscored = reward.get("unscored") or ""
+        return cls(
+            trajectory=Trajectory.from_dict(stored["trajectory"]),
+            sampled_tokens=stored["sampled_tokens"],
+            trained_tokens=0 if unscored else stored["trained_tokens"],
+            stop=stored["stop"] or reward.get("stop") or "",
+            unscored=unscored,
+        )
+
+
+def check_records(records: Sequence[RolloutRecord], padding: Sequence[bool], unscored_limit: float) -> None:
+    """Raises ``OsvlError`` where the run must end: a row says so, or too many rows that are no padding lack a score."""
+    for record in records:
+        if record.stop:
+            # verl drops a group whose loop raised and goes on; a run that cannot be replayed must not.
+            raise OsvlError(record.stop)
+    rows = [record.unscored for record, pad in zip(records, padding, strict=True) if not pad]
+    check_unscored([why for why in rows if why], len(rows), unscored_limit)

@@ -8,7 +8,8 @@ loop recorded of each row is fetched from TransferQueue, given to the estimator 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -24,11 +25,12 @@ from verl.workers.utils.padding import response_to_nested
 
 from osvl_plugins.errors import OsvlError, SettingError
 from osvl_plugins.reliability import ReliabilitySettings
+from osvl_plugins.reward.composite import check_unscored
 from osvl_plugins.settings import read
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
 from osvl_plugins.verl.estimators import FatalBatch, fatal_batch, register
 from osvl_plugins.verl.metrics import rollout_metrics
-from osvl_plugins.verl.rollout import RolloutRecord
+from osvl_plugins.verl.rollout import RolloutRecord, check_records
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class FatalAwareTrainer:
         self.reliability = reliability_settings(config)
         self._trained_keys: frozenset[str] = frozenset()
         self._trajectories: dict[str, dict[str, Any] | None] = {}
+        self._rewards: dict[str, dict[str, Any]] = {}
         # verl chooses the replay buffer and reads a mode's settings by this name.
         with open_dict(config):
             config.trainer.v1.trainer_mode = self.base_mode
@@ -55,18 +58,21 @@ class FatalAwareTrainer:
         fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         fields = fetched.pop("extra_fields").tolist()
         records = [RolloutRecord.from_fields(row) for row in fields]
-        for record in records:
-            if record.stop:
-                # verl drops a group whose loop raised and goes on; a run that cannot be replayed must not.
-                raise OsvlError(record.stop)
         padding = [bool(tag.get("is_padding")) for tag in batch.tags]
+        check_records(records, padding, agent_settings(self.config).reward.unscored_limit)  # type: ignore[attr-defined]
+        unscored = [key for key, record in zip(batch.keys, records, strict=True) if record.unscored]
+        if unscored:
+            _mask_out(unscored, batch.partition_id)
         with fatal_batch(FatalBatch(records, padding, self.fatal, self.reliability)) as known:
             trained = known.trained.tolist()
             self._trained_keys = frozenset(key for key, trains in zip(batch.keys, trained, strict=True) if trains)
             compute = super()._compute_advantage  # type: ignore[misc]
             result = compute(batch, metrics) if self._trained_keys else _no_advantage(batch)
         metrics.update(rollout_metrics(known, [row.get("reward_extra_info") or {} for row in fields]))
-        for tag in result.tags:
+        for key, tag in zip(result.keys, result.tags, strict=True):
+            if key in unscored and not tag.get("is_padding"):
+                # Padding is what verl leaves out of its own metrics.
+                tag.update(is_padding=True, unscored=True)
             # A row whose rollout failed at once has no version of the weights, and verl's metrics need one of each.
             if tag.get("min_global_steps") is None:
                 tag["min_global_steps"] = tag["max_global_steps"] = self.global_steps - 1  # type: ignore[attr-defined]
@@ -88,16 +94,19 @@ class FatalAwareTrainer:
         super()._update_actor(chosen, metrics)  # type: ignore[misc]
         return batch
 
-
     def _log_rollout_data(self, batch: Any, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
         fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        records = [RolloutRecord.from_fields(row) for row in fetched.pop("extra_fields").tolist()]
-        self._trajectories = {
-            key: None if tag.get("is_padding") else record.trajectory.to_dict()
-            for key, tag, record in zip(batch.keys, batch.tags, records, strict=True)
-        }
+        fields = fetched.pop("extra_fields").tolist()
+        self._trajectories, self._rewards = {}, {}
+        for key, tag, row in zip(batch.keys, batch.tags, fields, strict=True):
+            padding = tag.get("is_padding") and not tag.get("unscored")
+            self._trajectories[key] = None if padding else RolloutRecord.from_fields(row).trajectory.to_dict()
+            self._rewards[key] = {
+                name: None if _no_number(value) else value
+                for name, value in (row.get("reward_extra_info") or {}).items()
+            }
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)  # type: ignore[misc]
-        self._trajectories = {}
+        self._trajectories, self._rewards = {}, {}
 
     def _dump_generations(
         self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: dict[str, Any], dump_path: str
@@ -105,7 +114,46 @@ class FatalAwareTrainer:
         columns = dict(reward_extra_infos_dict)
         if self._trajectories:
             columns["trajectory"] = [self._trajectories[key] for key in columns["uid"]]
+            columns["reward"] = [
+                {"score": score, **self._rewards[key]} for key, score in zip(columns["uid"], scores, strict=True)
+            ]
         super()._dump_generations(inputs, outputs, gts, scores, columns, dump_path)  # type: ignore[misc]
+
+    def _val_metrics_update(
+        self,
+        data_sources: Any,
+        sample_uids: Any,
+        reward_extra_infos_dict: dict[str, list[Any]],
+        *rest: Any,
+        **more: Any,
+    ) -> dict[str, float]:
+        limit = agent_settings(self.config).reward.unscored_limit  # type: ignore[attr-defined]
+        infos = scored(reward_extra_infos_dict, limit)
+        metrics: dict[str, float] = super()._val_metrics_update(  # type: ignore[misc]
+            data_sources, sample_uids, infos, *rest, **more
+        )
+        return metrics
+
+
+def scored(infos: Mapping[str, list[Any]], unscored_limit: float) -> Mapping[str, list[Any]]:
+    """What a validation knows of its rewards, with None, which verl leaves out, where there is no number or no score.
+
+    ``infos``: a value for each row by name. Raises ``OsvlError`` where the run must end, as ``check_records`` does.
+    """
+    unscored = infos.get("unscored")
+    if unscored is None:  # another reward manager's
+        return infos
+    for stop in filter(None, infos.get("stop", ())):
+        raise OsvlError(stop)
+    check_unscored([why for why in unscored if why], len(unscored), unscored_limit)
+    return {
+        name: [None if why or _no_number(value) else value for value, why in zip(values, unscored, strict=True)]
+        for name, values in infos.items()
+    }
+
+
+def _no_number(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def training_rows(trains: Sequence[bool], ranks: int, size: int) -> list[int]:
@@ -124,6 +172,15 @@ def training_rows(trains: Sequence[bool], ranks: int, size: int) -> list[int]:
     return [rank * part + start + row for rank in range(ranks) for start in starts for row in range(step)]
 
 
+def _mask_out(keys: list[str], partition_id: str) -> None:
+    """Leave no token of the rows ``keys`` to train: losses read the one mask, their denominators the other."""
+    fetched = tq.kv_batch_get(keys=keys, partition_id=partition_id, select_fields=["response_mask"])
+    mask = fetched["response_mask"]
+    zeros = response_to_nested(torch.zeros(mask.to_padded_tensor(0).shape, dtype=mask.dtype), mask)
+    fields = TensorDict({"response_mask": zeros, "loss_mask": zeros.clone()}, batch_size=len(keys))
+    tq.kv_batch_put(keys=keys, partition_id=partition_id, fields=fields)
+
+
 def _no_advantage(batch: Any) -> Any:
     # verl's rollout correction raises on a batch without a token to train.
     fetched = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])
@@ -140,7 +197,7 @@ def reliability_settings(config: DictConfig) -> ReliabilitySettings:
     return read(ReliabilitySettings, values, "algorithm.reliability")
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig, empty_micro_batches: bool = False) -> None:
     """Refuse a config that would train something else than it says; ``osvl(<name>)`` becomes known to verl.
 
     Raises ``SettingError`` with the name of the setting to change, for
@@ -150,7 +207,8 @@ def check(config: DictConfig) -> None:
     - a critic: no fatal-aware estimator asks it;
     - an adaptive coefficient of the KL penalty in the reward: verl averages the KL over all rows, and one without a
       token to train counts as 0, so that the number of fatal trajectories would steer the coefficient;
-    - the policy loss ``bypass_mode``: it raises on a micro-batch without a token to train.
+    - the policy loss ``bypass_mode``: it raises on a micro-batch without a token to train, unless verl was patched
+      so that it does not, as ``empty_micro_batches`` says.
 
     What works with every estimator, and what it then means: a fixed KL penalty in the reward is that of the tokens
     that train. KL loss, entropy bonus and the penalties of the losses ``dro`` and ``kl_cov`` act on every token that
@@ -171,7 +229,7 @@ def check(config: DictConfig) -> None:
     samples = int(config.actor_rollout_ref.rollout.n)
     if grouped and samples < 2:
         raise SettingError(f"{ROLLOUT}.n", f"{estimator} compares samples of one prompt and needs at least 2 of them")
-    if reliability.mode != "off" and samples < 3:
+    if reliability.mode != "none" and samples < 3:
         raise SettingError(f"{ROLLOUT}.n", "algorithm.reliability needs at least 3 samples: faults explain any 2")
     if select("critic.enable"):
         raise SettingError(
@@ -183,7 +241,7 @@ def check(config: DictConfig) -> None:
             "rows without a token to train count as a KL of 0, so fatal trajectories would steer the coefficient; "
             "set it to fixed",
         )
-    if select("actor_rollout_ref.actor.policy_loss.loss_mode") == "bypass_mode":
+    if select("actor_rollout_ref.actor.policy_loss.loss_mode") == "bypass_mode" and not empty_micro_batches:
         raise SettingError(
             "actor_rollout_ref.actor.policy_loss.loss_mode",
             "verl's bypass_mode raises on a micro-batch without a token to train, which a fatal trajectory can be; "

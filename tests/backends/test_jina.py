@@ -61,7 +61,7 @@ async def test_a_page_without_text_has_failed(pages: JinaPages, doubles: Doubles
 async def test_other_warnings_do_not_spoil_a_page(pages: JinaPages, doubles: Doubles) -> None:
     doubles.extra = {"warning": "This is a cached snapshot of the original page"}
     assert await pages.read("https://example.org", "") == Reading(
-        "Kõpu", "https://example.org", "Built in 1531.", "https://example.org"
+        "Kõpu", "https://example.org/", "Built in 1531.", "https://example.org/"
     )
 
 

@@ -110,7 +110,7 @@ def test_a_sound_config_passes(changed: dict[str, Any]) -> None:
             "actor_rollout_ref.rollout.n",
             "at least 3",
         ),
-        ({"algorithm__reliability": {"mode": "on"}}, "algorithm.reliability.mode", "'off', 'weight' or 'drop'"),
+        ({"algorithm__reliability": {"mode": "on"}}, "algorithm.reliability.mode", "'none', 'weight' or 'drop'"),
         ({"algorithm__fatal": {"k": 0}}, "algorithm.fatal.k", "greater than or equal to 1"),
         ({"algorithm__fatal": {"k": 2.5}}, "algorithm.fatal.k", "valid integer"),
         ({"algorithm__fatal": {"k": True}}, "algorithm.fatal.k", "valid integer"),
