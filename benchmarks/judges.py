@@ -41,7 +41,7 @@ from rich.table import Table
 from osvl_plugins.backends.budget import BudgetSettings, FileBudgets
 from osvl_plugins.backends.http import Http, HttpSettings
 from osvl_plugins.backends.recorder import Recorder, RecordingSettings
-from osvl_plugins.reward.judge import JudgeFailed
+from osvl_plugins.errors import JudgeFailed
 from osvl_plugins.reward.judges.openai import JudgeSettings, accuracy_judge, query_judge
 from osvl_plugins.trajectory import Observation, ToolCall, Trajectory, Turn
 

@@ -4,12 +4,14 @@
      ├─ SettingError      a setting is wrong; the message starts with the setting's full name
      ├─ CorpusError       a corpus is missing, incomplete or of another version
      ├─ PolicyError       the policy (rollout server, model) gave no turn; never the model's fault
+     ├─ JudgeFailed       a judge gave no verdict: the sample has no reward, which is not a reward of 0
      ├─ RecordingError    a recording of live services is damaged, or cannot be read or written
      ├─ ReplayMiss        a replayed run asked what was never recorded
      └─ ToolError         a tool call failed; carries one of a closed set of kinds
 
 A ``ToolError`` is data: the tool set turns it into an error step and a short message for the model, and the
-episode goes on. A ``PolicyError`` marks the trajectory as failed by the infrastructure, which trains nothing.
+episode goes on. A ``PolicyError`` marks the trajectory as failed by the infrastructure, a ``JudgeFailed`` as
+unscored: neither trains anything.
 Everything else ends the run.
 """
 
@@ -58,6 +60,10 @@ class CorpusError(OsvlError):
 
 class PolicyError(OsvlError):
     """The policy gave no turn: a server error or a time-out, not something the model wrote."""
+
+
+class JudgeFailed(OsvlError):
+    """A judge gave no verdict after all its retries. It says nothing about the answer: never a zero."""
 
 
 class RecordingError(OsvlError):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from osvl_plugins.errors import OsvlError
-from osvl_plugins.reward.judge import AccuracyJudge, JudgeFailed
+from osvl_plugins.errors import JudgeFailed, OsvlError
+from osvl_plugins.reward.judge import AccuracyJudge
 from osvl_plugins.reward.rules.compare import normalised
 
 PARALLEL = 64

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osvl_plugins.errors import OsvlError
+from osvl_plugins.errors import JudgeFailed, OsvlError
 from osvl_plugins.judge_eval import PARALLEL, Confusion, Example, confusion, judge_examples, read_examples, wilson
-from osvl_plugins.reward.judge import JudgeFailed, Verdict
+from osvl_plugins.reward.judge import Verdict
 
 GOOD = {"question": "Since when?", "accepted": ["1531"], "answer": "1531", "right": True}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osvl_plugins.commands.options import Commands, add_command
-from osvl_plugins.commands.tools import _config, _pair, _value
+from osvl_plugins.commands.tools import config_group, json_value, pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         "--config", type=Path, metavar="FILE", help="a YAML file with the group osvl, such as a run's config"
     )
     command.add_argument(
-        "--set", type=_pair, action="append", default=[], metavar="KEY=VALUE",
+        "--set", type=pair, action="append", default=[], metavar="KEY=VALUE",
         help="another setting of the groups osvl.reward.judge and osvl.services, such as reward.judge.url=http://...",
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="as JSON")
@@ -109,7 +109,7 @@ def _settings(args: argparse.Namespace) -> tuple[JudgeSettings, ServiceSettings]
     from osvl_plugins.reward.judges.openai import JudgeSettings
     from osvl_plugins.settings import read
 
-    values: dict[str, Any] = _config(args.config) if args.config else {}
+    values: dict[str, Any] = config_group(args.config) if args.config else {}
     for key, text in args.set:
         if not key.startswith(("reward.judge.", "services.")):
             raise SettingError(f"osvl.{key}", "has no effect here; only reward.judge.… and services.… have")
@@ -119,7 +119,7 @@ def _settings(args: argparse.Namespace) -> tuple[JudgeSettings, ServiceSettings]
             group = group.setdefault(name, {})
             if not isinstance(group, dict):
                 raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
-        group[last] = _value(text)
+        group[last] = json_value(text)
     reward = values.get("reward") or {}
     if not isinstance(reward, dict):
         raise SettingError("osvl.reward", f"must be a group of settings, got {reward!r}")

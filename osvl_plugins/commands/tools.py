@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     call = add_command(group, "call", _call, "call one tool")
     call.usage = "%(prog)s NAME [KEY=VALUE ...] [options]"
     call.add_argument("name", metavar="NAME", help="name of the tool")
-    call.add_argument("arguments", type=_pair, nargs="*", metavar="KEY=VALUE", help="arguments of the tool")
+    call.add_argument("arguments", type=pair, nargs="*", metavar="KEY=VALUE", help="arguments of the tool")
     call.add_argument(
         "--image", type=Path, action="append", default=[], metavar="FILE", help="a picture: the first is img_1, ..."
     )
@@ -42,7 +42,7 @@ def agent_options(command: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="a YAML file with the group osvl, such as a run's config"
     )
     command.add_argument(
-        "--set", type=_pair, action="append", default=[], metavar="KEY=VALUE",
+        "--set", type=pair, action="append", default=[], metavar="KEY=VALUE",
         help="another setting of the group osvl, such as calls.deadline_s=10",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def agent_settings(args: argparse.Namespace) -> AgentSettings:
     from osvl_plugins.errors import SettingError
     from osvl_plugins.settings import read
 
-    values: dict[str, Any] = {"corpus": str(args.corpus), **(_config(args.config) if args.config else {})}
+    values: dict[str, Any] = {"corpus": str(args.corpus), **(config_group(args.config) if args.config else {})}
     for key, text in args.set:
         *groups, last = key.split(".")
         group = values
@@ -61,11 +61,12 @@ def agent_settings(args: argparse.Namespace) -> AgentSettings:
             group = group.setdefault(name, {})
             if not isinstance(group, dict):
                 raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
-        group[last] = _value(text)
+        group[last] = json_value(text)
     return read(AgentSettings, values, "osvl")
 
 
-def _config(file: Path) -> dict[str, Any]:
+def config_group(file: Path) -> dict[str, Any]:
+    """The group ``osvl`` of a YAML file. Raises ``SettingError``."""
     from osvl_plugins.errors import SettingError
 
     try:
@@ -147,7 +148,7 @@ def _arguments(tools: ToolSet, name: str, pairs: list[tuple[str, str]]) -> dict[
     tool = tools.tools.get(name)
     known = tool.arguments.model_json_schema().get("properties", {}) if tool is not None else {}
     # A text stays as it was typed: the query 1492 is no number.
-    return {key: text if known.get(key, {}).get("type") == "string" else _value(text) for key, text in pairs}
+    return {key: text if known.get(key, {}).get("type") == "string" else json_value(text) for key, text in pairs}
 
 
 def _save(observation: Observation, store: ImageStore, folder: Path, tool: str) -> None:
@@ -167,14 +168,16 @@ def _save(observation: Observation, store: ImageStore, folder: Path, tool: str) 
             print(half_blocks(store.original(image_id), window.columns, max(1, window.lines - 2)))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"must look like KEY=VALUE, got {text!r}")
     return key, value
 
 
-def _value(text: str) -> Any:
+def json_value(text: str) -> Any:
+    """``text`` as JSON where it is that, else as it stands."""
     try:
         return json.loads(text)
     except ValueError:

@@ -22,6 +22,10 @@ _FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _ARMED = dict(zip("<>[]{}|`\\▁", "‹›⟦⟧⦃⦄¦ˋ⧵_", strict=True))
 """Every special token, tag, code fence and JSON object needs one of these; the substitutes survive NFKC."""
+_DISARM = str.maketrans(_ARMED)
+
+_PLAIN = re.compile(r"[\n -~]*")
+"""Most answers: nothing in them is hidden, and there are a thousand of them a second to read."""
 
 _THINK = re.compile(r"<think(?:ing)?>(?:.*?</think(?:ing)?>|.*)", re.DOTALL | re.IGNORECASE)
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
@@ -46,6 +50,8 @@ _CODE = re.compile(r"```(?:[a-z]*\n)?([^`]*)```|`([^`]*)`")
 
 def visible(text: str) -> str:
     """``text`` without what a reader cannot see; full-width ASCII and digits of any script as plain ones."""
+    if _PLAIN.fullmatch(text):
+        return text
     shown = []
     for char in text:
         category = unicodedata.category(char)
@@ -115,7 +121,9 @@ def for_judge(text: str, limit: int = MAX_ANSWER_CHARS) -> str:
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     # Past this, clipping could only drop text; it bounds the work on an enormous answer.
-    lines = "".join(map(_disarmed, visible(text[: 8 * limit]))).split("\n")
+    seen = visible(text[: 8 * limit])
+    disarmed = seen.translate(_DISARM) if seen.isascii() else "".join(map(_disarmed, seen))
+    lines = disarmed.split("\n")
     line = " ⏎ ".join(part for part in (" ".join(_without_stacks(raw).split()) for raw in lines) if part)
     return line if len(line) <= limit and len(text) <= 8 * limit else line[: limit - 1] + "…"
 
@@ -128,6 +136,8 @@ def _disarmed(char: str) -> str:
 
 def _without_stacks(text: str) -> str:
     """``text`` with at most two combining marks on a character."""
+    if text.isascii():
+        return text
     kept: list[str] = []
     for char in text:
         if not (unicodedata.combining(char) and len(kept) > 1 and all(map(unicodedata.combining, kept[-2:]))):

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Se
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from osvl_plugins.errors import OsvlError
+from osvl_plugins.errors import JudgeFailed, OsvlError
 from osvl_plugins.reward.format import format_score
-from osvl_plugins.reward.judge import AccuracyJudge, JudgeFailed, QueryJudge
+from osvl_plugins.reward.judge import AccuracyJudge, QueryJudge
 from osvl_plugins.reward.query import evidence_score
 from osvl_plugins.reward.settings import RewardSettings, Weights
 from osvl_plugins.reward.visual import visual_score

@@ -20,12 +20,11 @@ from typing import Any, cast
 from osvl_plugins.agent import AgentSettings
 from osvl_plugins.backends.services import ServiceSettings
 from osvl_plugins.detectors import FatalDetector
-from osvl_plugins.errors import ERROR_KINDS, ErrorKind, ToolError
+from osvl_plugins.errors import ERROR_KINDS, ErrorKind, JudgeFailed, ToolError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.protocol import parse_turn
 from osvl_plugins.reward.build import build_scorer
 from osvl_plugins.reward.composite import Reward, Sample, Scorer, parts
-from osvl_plugins.reward.judge import JudgeFailed
 from osvl_plugins.reward.settings import RewardSettings
 from osvl_plugins.settings import read
 from osvl_plugins.tools.toolset import render_error

@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from osvl_plugins.errors import OsvlError
 from osvl_plugins.trajectory import Trajectory
-
-
-class JudgeFailed(OsvlError):
-    """A judge gave no verdict after all its retries. It says nothing about the answer: never a zero."""
 
 
 @dataclass(frozen=True)

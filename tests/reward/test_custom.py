@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osvl_plugins.errors import SettingError
+from osvl_plugins.errors import JudgeFailed, SettingError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.protocol import format_answer, format_call
 from osvl_plugins.reward.custom import compute_score, evaluate, read_text
-from osvl_plugins.reward.judge import JudgeFailed
 from osvl_plugins.trajectory import Trajectory
 from tests.reward.judges.chat_server import MODEL, RATED, RIGHT, chat_server
 from tests.reward.trajectories import answered, error, found, trajectory

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from osvl_plugins.reward.judge import JudgeFailed, QueryVerdict, Verdict
+from osvl_plugins.errors import JudgeFailed
+from osvl_plugins.reward.judge import QueryVerdict, Verdict
 from osvl_plugins.trajectory import EndReason, ImageRecord, Observation, StepError, ToolCall, Trajectory, Turn
 
 QUESTION = "What is the capital of the country on the stamp?"

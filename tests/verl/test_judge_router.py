@@ -18,8 +18,7 @@ from omegaconf import OmegaConf
 from verl.experimental.reward_loop.router.naive_router import NaiveRouter
 from verl.utils.import_utils import load_extern_object
 
-from osvl_plugins.errors import SettingError
-from osvl_plugins.reward.judge import JudgeFailed
+from osvl_plugins.errors import JudgeFailed, SettingError
 from osvl_plugins.reward.judges.openai import JudgeSettings, accuracy_judge
 from osvl_plugins.verl.judge_router import router_settings
 from tests.backends.doubles import client, recorder

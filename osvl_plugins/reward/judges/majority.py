@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from osvl_plugins.reward.judge import AccuracyJudge, JudgeFailed, Verdict
+from osvl_plugins.errors import JudgeFailed
+from osvl_plugins.reward.judge import AccuracyJudge, Verdict
 
 
 class Majority:

@@ -14,9 +14,9 @@ from osvl_plugins.backends.http import Http, Response
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
 from osvl_plugins.backends.remote import Answer, Text, ask, bearer
-from osvl_plugins.errors import SettingError, ToolError
+from osvl_plugins.errors import JudgeFailed, SettingError, ToolError
 from osvl_plugins.reward.answer import MAX_ANSWER_CHARS, final_answer
-from osvl_plugins.reward.judge import AccuracyJudge, JudgeFailed, QueryJudge, QueryVerdict, Verdict
+from osvl_plugins.reward.judge import AccuracyJudge, QueryJudge, QueryVerdict, Verdict
 from osvl_plugins.reward.judges.majority import Majority
 from osvl_plugins.reward.judges.material import calls_material, living, question_material, searched, some_accepted
 from osvl_plugins.reward.judges.prompts import ACCURACY, QUERIES, Prompt

@@ -8,7 +8,8 @@ from itertools import product
 
 import pytest
 
-from osvl_plugins.reward.judge import JudgeFailed, Verdict
+from osvl_plugins.errors import JudgeFailed
+from osvl_plugins.reward.judge import Verdict
 from osvl_plugins.reward.judges.majority import Majority
 
 

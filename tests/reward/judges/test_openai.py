@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from osvl_plugins.errors import ReplayMiss, SettingError
+from osvl_plugins.errors import JudgeFailed, ReplayMiss, SettingError
 from osvl_plugins.reward.answer import MAX_ANSWER_CHARS
-from osvl_plugins.reward.judge import AccuracyJudge, JudgeFailed, QueryJudge
+from osvl_plugins.reward.judge import AccuracyJudge, QueryJudge
 from osvl_plugins.reward.judges.openai import JudgeSettings, accuracy_judge, query_judge
 from osvl_plugins.reward.judges.prompts import ACCURACY, QUERIES
 from osvl_plugins.settings import read

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from osvl_plugins.reward.judge import JudgeFailed, Verdict
+from osvl_plugins.errors import JudgeFailed
+from osvl_plugins.reward.judge import Verdict
 from osvl_plugins.reward.judges.rules import RuleJudge
 from osvl_plugins.reward.rules import Rules
 
