@@ -152,7 +152,7 @@ def test_every_command_line_parses_and_names_settings_that_there_are(page: Path)
     for words in commands(page):
         try:
             args = parser().parse_args(words)
-            if getattr(args, "config", None) is None and hasattr(args, "set"):
+            if getattr(args, "config", None) is None and hasattr(args, "set") and hasattr(args, "corpus"):
                 agent_settings(args)
         except (SystemExit, SettingError) as error:
             pytest.fail(f"osvl {shlex.join(words)}: {error}")
