@@ -211,7 +211,8 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        return self._popen.poll() is None
+        # Something to read from an idle process can only be the end of its connection.
+        return self._popen.poll() is None and not self._connection.poll()
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> _Reply:
         """Blocks until the process has answered. A reply that is an error leaves the process usable."""

@@ -125,9 +125,24 @@ def _unpack(source: Source, archive: Path, target: Path) -> None:
         with tarfile.open(archive) as tar:
             if sum(member.size for member in tar.getmembers()) > MAX_UNPACKED_BYTES:
                 raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
-            tar.extractall(target, filter="data")
+            for member in tar.getmembers():
+                _unpack_member(source, tar, member, target)
     except (tarfile.TarError, OSError) as error:
         raise CorpusError(f"{source.name}: the package does not unpack: {error}") from error
+
+
+def _unpack_member(source: Source, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    # tarfile's own filter is not in the first releases of Python 3.10 and 3.11.
+    path = (target / member.name).resolve()
+    content = tar.extractfile(member) if member.isreg() else None
+    if not path.is_relative_to(target.resolve()) or not (content or member.isdir()):
+        raise CorpusError(f"{source.name}: the package does not unpack: {member.name} is no file or folder inside it")
+    if content is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _version(source: Source, archive: Path) -> str:

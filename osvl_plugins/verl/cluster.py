@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 CALLS = 10_000
 """Most calls that wait in one of the actors."""
+ATTEMPTS = 5
+"""How often a call is made when the actor dies under it."""
 
 
 class _NodeWorkers:
@@ -150,17 +152,23 @@ class _Shared:
         return getattr(self._handle, method).remote(*args)
 
     async def call(self, method: str, *args: Any) -> Any:
-        reference = self.tell(method, *args)
-        try:
+        for attempt in range(ATTEMPTS):
+            reference = self.tell(method, *args)
             try:
                 return await reference
-            except RayActorError:
+            except asyncio.CancelledError:
+                ray.cancel(reference)
+                raise
+            except RayActorError as error:
+                # Its owner ended. Whoever makes it again may be about to end as well.
                 self._handle = None
-                reference = self.tell(method, *args)
-                return await reference
-        except asyncio.CancelledError:
-            ray.cancel(reference)
-            raise
-        except RayError as error:
-            logger.exception("a shared actor could not run %s", method)
-            raise ToolError("unavailable", f"the cluster's tools did not answer ({type(error).__name__})") from error
+                died = error
+                await asyncio.sleep(0.1 * 2**attempt)
+            except RayError as error:
+                raise _unanswered(method, error) from error
+        raise _unanswered(method, died) from died
+
+
+def _unanswered(method: str, error: RayError) -> ToolError:
+    logger.error("a shared actor could not run %s", method, exc_info=error)
+    return ToolError("unavailable", f"the cluster's tools did not answer ({type(error).__name__})")

@@ -34,12 +34,14 @@ class Agents:
 
     def __init__(self) -> None:
         self._workers = NodeWorkers(ONE)
+        self._budgets: list[ClusterBudgets] = []
 
     async def worker_process(self) -> int:
         return await self._workers.run(os.getpid)
 
     async def hold(self, settings: BudgetSettings, seconds: float) -> list[tuple[float, float]]:
         budgets = ClusterBudgets({"serper": settings}, lease_s=30)
+        self._budgets.append(budgets)
 
         async def once() -> tuple[float, float]:
             async with budgets.slot("serper"):
