@@ -101,4 +101,5 @@ def tool_label(turn: Turn) -> str:
     if turn.call is None:
         return NONE
     error = turn.observation.error if turn.observation is not None else None
+    # The model may invent names without end; a logger keeps a series for each.
     return "unknown" if error is not None and error.kind == "unknown_tool" else turn.call.name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osvl_plugins.commands.options import Commands, add_command
-from osvl_plugins.commands.tools import config_group, json_value, pair
+from osvl_plugins.commands.tools import config_group, pair, put_setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,13 +113,7 @@ def _settings(args: argparse.Namespace) -> tuple[JudgeSettings, ServiceSettings]
     for key, text in args.set:
         if not key.startswith(("reward.judge.", "services.")):
             raise SettingError(f"osvl.{key}", "has no effect here; only reward.judge.… and services.… have")
-        *groups, last = key.split(".")
-        group = values
-        for name in groups:
-            group = group.setdefault(name, {})
-            if not isinstance(group, dict):
-                raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
-        group[last] = json_value(text)
+        put_setting(values, key, text)
     reward = values.get("reward") or {}
     if not isinstance(reward, dict):
         raise SettingError("osvl.reward", f"must be a group of settings, got {reward!r}")

@@ -50,19 +50,25 @@ def agent_options(command: argparse.ArgumentParser) -> None:
 def agent_settings(args: argparse.Namespace) -> AgentSettings:
     """The settings that ``agent_options`` were given. Raises ``SettingError``."""
     from osvl_plugins.agent import AgentSettings
-    from osvl_plugins.errors import SettingError
     from osvl_plugins.settings import read
 
     values: dict[str, Any] = {"corpus": str(args.corpus), **(config_group(args.config) if args.config else {})}
     for key, text in args.set:
-        *groups, last = key.split(".")
-        group = values
-        for name in groups:
-            group = group.setdefault(name, {})
-            if not isinstance(group, dict):
-                raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
-        group[last] = json_value(text)
+        put_setting(values, key, text)
     return read(AgentSettings, values, "osvl")
+
+
+def put_setting(values: dict[str, Any], key: str, text: str) -> None:
+    """Set ``key``, a dotted name within the group ``osvl``, in ``values``. Raises ``SettingError``."""
+    from osvl_plugins.errors import SettingError
+
+    *groups, last = key.split(".")
+    group = values
+    for name in groups:
+        group = group.setdefault(name, {})
+        if not isinstance(group, dict):
+            raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
+    group[last] = json_value(text)
 
 
 def config_group(file: Path) -> dict[str, Any]:

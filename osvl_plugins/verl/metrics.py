@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from osvl_plugins.errors import ERROR_KINDS
-from osvl_plugins.trajectory import Turn
+from osvl_plugins.fatal_report import tool_label
 from osvl_plugins.verl.estimators import FatalBatch
 
 
@@ -48,7 +48,7 @@ def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float | st
     for trajectory in trajectories:
         for turn in trajectory.turns:
             if turn.observation is not None and turn.observation.error is not None:
-                by_tool[_tool_label(turn)] += 1
+                by_tool[tool_label(turn)] += 1
                 by_kind[turn.observation.error.kind] += 1
     metrics["osvl/error_steps/mean"] = sum(by_kind.values()) / steps
     metrics |= {f"osvl/error_steps/tool/{tool}/mean": errors / steps for tool, errors in by_tool.items()}
@@ -60,11 +60,3 @@ def rollout_metrics(batch: FatalBatch, rewards: Sequence[Mapping[str, float | st
                 if not isinstance(value, str) and not math.isnan(value):
                     parts.setdefault(part, []).append(value)
     return metrics | {f"osvl/reward/{part}/mean": sum(values) / len(values) for part, values in parts.items()}
-
-
-def _tool_label(turn: Turn) -> str:
-    if turn.call is None:
-        return "none"
-    error = turn.observation.error if turn.observation is not None else None
-    # The model may invent names without end; a logger keeps a series for each.
-    return "unknown" if error is not None and error.kind == "unknown_tool" else turn.call.name
