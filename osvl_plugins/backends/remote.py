@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from osvl_plugins.backends.http import Response
+from osvl_plugins.backends.http import Http, Response
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
 from osvl_plugins.errors import ToolError
@@ -49,6 +49,32 @@ def secret(provider: str, variable: str) -> str:
 def bearer(provider: str, variable: str) -> dict[str, str]:
     """The header with the key in ``variable``, none where no variable is named. Raises as ``secret``."""
     return {"Authorization": f"Bearer {secret(provider, variable)}"} if variable else {}
+
+
+class Endpoint(Protocol):
+    """Where a service is, which environment variable holds its key, and the seconds for one call."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def key_env(self) -> str: ...
+    @property
+    def deadline_s(self) -> float: ...
+
+
+async def post(http: Http, provider: str, endpoint: Endpoint, path: str, body: Mapping[str, JSON]) -> Response:
+    """The answer to ``body``, sent as JSON to ``path`` with the key as a bearer.
+
+    Raises as ``bearer`` and ``Http.call`` do.
+    """
+    return await http.call(
+        provider,
+        "POST",
+        endpoint.url.rstrip("/") + path,
+        headers=bearer(provider, endpoint.key_env),
+        json=body,
+        deadline_s=endpoint.deadline_s,
+    )
 
 
 async def ask(

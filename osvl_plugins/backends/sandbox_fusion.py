@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 
 from pydantic import Field
 
-from osvl_plugins.backends.http import Http, Response
+from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, bearer
+from osvl_plugins.backends.remote import Answer, Text, ask, post
 from osvl_plugins.errors import ToolError
 from osvl_plugins.sandbox.runner import SandboxResult
 from osvl_plugins.settings import Settings
@@ -83,16 +84,7 @@ class SandboxFusion:
             "memory_limit_MB": settings.memory_mb,
         }
 
-        async def send() -> Response:
-            return await self._http.call(
-                PROVIDER,
-                "POST",
-                settings.url.rstrip("/") + "/run_code",
-                headers=bearer(PROVIDER, settings.key_env),
-                json=request,
-                deadline_s=settings.deadline_s,
-            )
-
+        send = partial(post, self._http, PROVIDER, settings, "/run_code", request)
         run = (await ask(self._recorder, PROVIDER, _Outcome, request, send)).run()
         limit = settings.max_chars
         failed = run.return_code != 0

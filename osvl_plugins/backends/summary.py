@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
-from osvl_plugins.backends.http import Http, Response
+from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, bearer
+from osvl_plugins.backends.remote import Answer, Text, ask, post
 from osvl_plugins.backends.search import Reading, clean
 from osvl_plugins.errors import ToolError
 from osvl_plugins.settings import Settings
@@ -72,16 +74,7 @@ class Summariser:
             "max_tokens": settings.max_tokens,
         }
 
-        async def send() -> Response:
-            return await self._http.call(
-                PROVIDER,
-                "POST",
-                settings.url.rstrip("/") + "/chat/completions",
-                headers=bearer(PROVIDER, settings.key_env),
-                json=request,
-                deadline_s=settings.deadline_s,
-            )
-
+        send = partial(post, self._http, PROVIDER, settings, "/chat/completions", request)
         completion = await ask(self._recorder, PROVIDER, _Completion, request, send)
         # Models that reason may leave their reasoning in the text.
         summary = completion.choices[0].message.content.rpartition("</think>")[2].strip()

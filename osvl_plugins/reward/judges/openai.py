@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field, field_validator
 
-from osvl_plugins.backends.http import Http, Response
+from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, bearer
+from osvl_plugins.backends.remote import Answer, Text, ask, post
 from osvl_plugins.errors import JudgeFailed, SettingError, ToolError
 from osvl_plugins.reward.answer import MAX_ANSWER_CHARS, final_answer
 from osvl_plugins.reward.judge import AccuracyJudge, QueryJudge, QueryVerdict, Verdict
@@ -159,16 +159,7 @@ class _Chat:
             form: dict[str, JSON] = {"name": prompt.name, "strict": True, "schema": prompt.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
 
-        async def send() -> Response:
-            return await self._http.call(
-                PROVIDER,
-                "POST",
-                settings.url.rstrip("/") + "/chat/completions",
-                headers=bearer(PROVIDER, settings.key_env),
-                json=body,
-                deadline_s=settings.deadline_s,
-            )
-
+        send = partial(post, self._http, PROVIDER, settings, "/chat/completions", body)
         return await ask(self._recorder, PROVIDER, answer, {**body, "prompt": prompt.version, "attempt": attempt}, send)
 
 
