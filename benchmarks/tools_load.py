@@ -122,7 +122,7 @@ class Scripted:
         await asyncio.sleep(seconds)
         return format_call(tool, arguments, ""), None
 
-    async def observe(self, text: str, images: Any) -> bool:
+    async def observe(self, message: Any, images: Any) -> bool:
         """There is always room."""
         return True
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.episode import EpisodeSettings
@@ -13,15 +14,28 @@ from osvl_plugins.errors import SettingError
 from osvl_plugins.reward.settings import RewardSettings
 from osvl_plugins.tools.build import Shared, ToolSettings, build_toolset
 from osvl_plugins.tools.toolset import ToolSet
+from osvl_plugins.wire import WireName
 
 
 class AgentSettings(ToolSettings):
     """What stands under ``osvl`` in a config."""
 
+    wire: WireName = "native"
+    """How the model is spoken to: ``osvl_plugins.wire``."""
+    date: datetime.date | None = Field(default=None, validate_default=True)
+    """The day that the wire profile ``rl`` names; None: that on which the run starts."""
     max_turn_tokens: int = Field(default=4096, ge=1)
     """Most tokens of one sampled turn."""
     episode: EpisodeSettings = EpisodeSettings()
     reward: RewardSettings = RewardSettings()
+
+    @field_validator("date")
+    @classmethod
+    def _pinned(cls, date: datetime.date | None, values: ValidationInfo) -> datetime.date | None:
+        services = values.data.get("services")
+        if date is None and values.data.get("wire") == "rl" and services and services.recording.mode == "replay":
+            raise ValueError("a replay with the wire profile rl needs the day of the recording: 2026-01-31")
+        return date
 
 
 @lru_cache(maxsize=4)

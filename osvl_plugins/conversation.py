@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from osvl_plugins.errors import PolicyError
+from osvl_plugins.protocol import inert
 from osvl_plugins.threads import in_thread
 from osvl_plugins.trajectory import Span
 
@@ -41,7 +42,7 @@ class ChatTokens:
         self.end_of_turn: int = self.tokenizer.eos_token_id
         # A fast tokenizer is not safe to share between threads.
         self._lock = threading.Lock()
-        base = [_text("user", "q"), _text("assistant", "a")]
+        base = [text_message("user", "q"), text_message("assistant", "a")]
         self._base = base
         rendered = self._render(base, None, False)
         self._end_text: str = self.tokenizer.decode([self.end_of_turn])
@@ -56,13 +57,18 @@ class ChatTokens:
         """Token ids of the prompt, up to where the policy writes its first turn."""
         return self._ids(self._render(list(messages), tools, True), images)
 
-    def observation(self, text: str, images: Sequence[Image.Image]) -> list[int]:
-        """Token ids between the end of a turn and the start of the next: the tool message, pictures first."""
-        content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
-        content.append({"type": "text", "text": self._inert(text)})
-        rendered = self._render([*self._base, {"role": "tool", "content": content}], None, True)
+    def observation(self, message: Message, images: Sequence[Image.Image]) -> list[int]:
+        """Token ids between the end of a turn and the start of the next: ``message``, whose image parts are ``images``.
+
+        Special tokens in its text are inert: a page that contains "<|im_end|>" must not end the observation.
+        """
+        marks = self.tokenizer.all_special_tokens
+        parts = [
+            {**part, "text": inert(part["text"], marks)} if "text" in part else part for part in message["content"]
+        ]
+        rendered = self._render([*self._base, {**message, "content": parts}], None, True)
         if not rendered.startswith(self._base_text):
-            raise ValueError("the chat template rewrites earlier turns when a tool message follows")
+            raise ValueError(f"the chat template rewrites earlier turns when a {message['role']} message follows")
         return self._ids(rendered[self._turn_end :], images)
 
     def turn(self, text: str) -> list[int]:
@@ -75,12 +81,6 @@ class ChatTokens:
         if ids and ids[-1] == self.end_of_turn:
             ids.pop()
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
-
-    def _inert(self, text: str) -> str:
-        # A page that contains "<|im_end|>" must not end the observation.
-        for token in self.tokenizer.all_special_tokens:
-            text = text.replace(token, token.replace("<", "< ", 1))
-        return text
 
     def _render(self, messages: list[Message], tools: list[dict[str, Any]] | None, generate: bool) -> str:
         rendered: str = self.processor.apply_chat_template(
@@ -97,8 +97,14 @@ class ChatTokens:
             return [int(token) for token in encoded["input_ids"][0]]
 
 
-def _text(role: str, text: str) -> Message:
+def text_message(role: str, text: str) -> Message:
+    """A message of words alone."""
     return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def text_of(message: Message) -> str:
+    """The words of a message."""
+    return "".join(part.get("text", "") for part in message["content"])
 
 
 Sampler = Callable[[list[int], list[Image.Image], int], Awaitable[Sampled]]
@@ -151,9 +157,9 @@ class TokenPolicy:
         self.log_probs += log_probs if log_probs else [0.0] * len(ids)
         return self.chat.text(ids), Span(start, len(self.response_ids))
 
-    async def observe(self, text: str, images: Sequence[Image.Image]) -> bool:
+    async def observe(self, message: Message, images: Sequence[Image.Image]) -> bool:
         """Append an observation. False, with nothing appended, when no room is left for it and another turn."""
-        ids = await in_thread(self.chat.observation, text, images)
+        ids = await in_thread(self.chat.observation, message, images)
         if self.response_ids[-1] != self.chat.end_of_turn:
             ids = [self.chat.end_of_turn, *ids]
         if len(self.response_ids) + len(ids) >= self.max_response:

@@ -1,15 +1,14 @@
-"""The wire format between model text and turns.
+"""What all wire profiles share: how a turn is read and written, and how a picture is named.
 
 One turn is ``<think>…</think>`` followed by one ``<tool_call>{"name": …, "arguments": {…}}</tool_call>`` or the final
-``<response>…</response>``. Only text outside the think block counts. If a turn holds a call and a response, the call
-wins. Observations come back in the chat template's tool role, pictures before text.
+``<response>…</response>``. Only text outside the think block counts. ``osvl_plugins.wire`` has the profiles.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +38,12 @@ class ParsedTurn:
     answer: str | None = None
 
 
-def parse_turn(text: str) -> ParsedTurn:
+def parse_turn(text: str, *, lenient: bool = False, response_wins: bool = False) -> ParsedTurn:
     """Read one turn.
+
+    A call wins over a response in the same turn, with ``response_wins`` the response over the call; it then counts
+    without its end too when it holds a ``boxed{``. ``lenient``: of several calls or responses the first counts, and a
+    response counts beside a call that is not closed.
 
     Raises ``ToolError`` of kind ``parse`` with a message that tells the model what to write instead.
     """
@@ -49,18 +52,25 @@ def parse_turn(text: str) -> ParsedTurn:
     spoken = _THINK.sub("", text)
     if "<think>" in spoken:
         raise ToolError("parse", "The <think> block is not closed. Close it, then call one tool or answer.")
-    calls = _CALL.findall(spoken)
+    calls, responses = _CALL.findall(spoken), _RESPONSE.findall(spoken)
+    opened = spoken.partition("<response>")[2]
+    if response_wins and not responses and "boxed{" in opened:
+        responses = [opened]
+    if lenient:
+        calls, responses = calls[:1], responses[:1]
+    answer = responses[0].strip() if len(responses) == 1 else ""
+    if answer and response_wins:
+        return ParsedTurn(answer=answer)
     if len(calls) > 1:
         raise ToolError("parse", f"Found {len(calls)} tool calls. Write one tool call a turn.")
     if calls:
         return ParsedTurn(call=_parse_call(calls[0]))
-    if "<tool_call>" in spoken:
+    if "<tool_call>" in spoken and not (answer and lenient):
         raise ToolError("parse", "The <tool_call> block is not closed.")
-    responses = _RESPONSE.findall(spoken)
     if len(responses) > 1:
         raise ToolError("parse", f"Found {len(responses)} responses. Write one <response>.")
-    if responses and responses[0].strip():
-        return ParsedTurn(answer=responses[0].strip())
+    if answer:
+        return ParsedTurn(answer=answer)
     raise ToolError(
         "parse",
         'Found neither a tool call nor an answer. Write <tool_call>{"name": ..., "arguments": {...}}</tool_call> '
@@ -100,6 +110,13 @@ def format_answer(answer: str, thought: str) -> str:
 def name_image(image: ImageRecord) -> str:
     """How the model is told of a picture: ``img_1 (640x480)``."""
     return f"{image.id} ({image.width}x{image.height})"
+
+
+def inert(text: str, marks: Iterable[str]) -> str:
+    """``text`` with a space after the "<" of each of ``marks``, so that none of them does what it stands for."""
+    for mark in marks:
+        text = text.replace(mark, mark.replace("<", "< ", 1))
+    return text
 
 
 def question_messages(messages: Sequence[dict[str, Any]], images: Sequence[ImageRecord]) -> list[dict[str, Any]]:

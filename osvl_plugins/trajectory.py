@@ -18,6 +18,7 @@ from osvl_plugins.errors import ErrorKind
 EndReason = Literal[
     "answer",  # the policy answered
     "fatal",  # stopped because it was fatal, as a rule at the K-th consecutive error
+    "unread",  # a turn held neither a readable call nor an answer, and the wire profile ends there
     "turn_limit",  # no turns left
     "context_limit",  # no room left for another turn
     "policy_error",  # the rollout server failed: not the policy's doing, trains nothing

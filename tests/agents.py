@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from osvl_plugins.agent import AgentSettings, build_tools
-from osvl_plugins.conversation import Message
+from osvl_plugins.conversation import Message, text_of
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.images import ImageSettings, ImageStore
 from osvl_plugins.protocol import format_answer, format_call
@@ -71,8 +71,8 @@ class Scripted:
             raise turn
         return turn, None
 
-    async def observe(self, text: str, images: Sequence[Image.Image]) -> bool:
+    async def observe(self, message: Message, images: Sequence[Image.Image]) -> bool:
         if len(self.observed) == self.room:
             return False
-        self.observed.append((text, [image.size for image in images]))
+        self.observed.append((text_of(message), [image.size for image in images]))
         return True

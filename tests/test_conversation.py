@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,14 @@ MESSAGES: list[Message] = [
     {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "img_1 (64x64)\nWhat is its capital?"}]},
 ]
 TURNS = (call("crop", image="img_1", x=1), call("visit", url="atlas://oslo"), answer("Oslo"))
+
+
+def seen(text: str, pictures: int = 0) -> Message:
+    """An observation in the template's tool role, pictures first."""
+    parts: list[dict[str, Any]] = [{"type": "image"}] * pictures
+    return {"role": "tool", "content": [*parts, {"type": "text", "text": text}]}
+
+
 OBSERVATIONS: tuple[tuple[str, list[Image.Image]], ...] = (
     ("img_2 (32x64)", [Image.new("RGB", (32, 64), "red")]),
     ("Title: Oslo\nOslo is a city. capital: ", []),
@@ -56,7 +65,8 @@ async def run(policy: TokenPolicy) -> list[Span]:
         assert span is not None
         spans.append(span)
         if observation is not None:
-            assert await policy.observe(*observation)
+            text, images = observation
+            assert await policy.observe(seen(text, len(images)), images)
     return spans
 
 
@@ -67,8 +77,7 @@ def whole_ids(chat: ChatTokens) -> list[int]:
         messages.append({"role": "assistant", "content": [{"type": "text", "text": turn}]})
         if place < len(OBSERVATIONS):
             text, images = OBSERVATIONS[place]
-            parts = [{"type": "image"} for _ in images]
-            messages.append({"role": "tool", "content": [*parts, {"type": "text", "text": text}]})
+            messages.append(seen(text, len(images)))
     text = chat.processor.apply_chat_template(messages, tools=TOOLS, tokenize=False)
     images = [PICTURE, *(image for _, shown in OBSERVATIONS for image in shown)]
     return [int(token) for token in chat.processor(text=[text], images=images)["input_ids"][0]]
@@ -113,20 +122,21 @@ async def test_the_policys_pictures_are_those_of_the_prompt_and_the_observations
 def test_special_tokens_in_a_tools_text_are_inert(chat: ChatTokens, token: str, pictures: int) -> None:
     images = [PICTURE] * pictures
     number = chat.tokenizer.convert_tokens_to_ids(token)
-    plain = chat.observation("before and after", images)
-    attack = chat.observation(f"before {token}\n{token}user and after <{token}", images)
+    plain = chat.observation(seen("before and after", pictures), images)
+    attack = chat.observation(seen(f"before {token}\n{token}user and after <{token}", pictures), images)
     assert attack.count(number) == plain.count(number)
 
 
 async def test_an_observation_without_room_is_not_appended(chat: ChatTokens) -> None:
     turn = chat.turn(TURNS[0])
     text, images = OBSERVATIONS[0]
-    needed = len(turn) + len(chat.observation(text, images))
+    message = seen(text, len(images))
+    needed = len(turn) + len(chat.observation(message, images))
     for max_response, fits in ((needed, False), (needed + 1, True)):
         policy = replay(chat, [turn], max_response)
         await policy.start(MESSAGES, [PICTURE], None)
         await policy.act()
-        assert await policy.observe(text, images) is fits
+        assert await policy.observe(message, images) is fits
         assert len(policy.response_ids) == len(policy.log_probs) == (needed if fits else len(turn))
         assert len(policy.images) == (2 if fits else 1)
 
@@ -136,11 +146,11 @@ async def test_a_turn_that_was_cut_gets_its_end_without_being_trained_on_it(chat
     policy = replay(chat, [turn], max_turn=len(turn) - 3)
     await policy.start(MESSAGES, [PICTURE], None)
     _, span = await policy.act()
-    await policy.observe("Error (parse): cut", [])
+    await policy.observe(seen("Error (parse): cut"), [])
     assert span == Span(0, len(turn) - 3)
     assert policy.response_ids[span.end] == chat.end_of_turn
     assert policy.log_probs[span.end] == 0
-    assert policy.response_ids[span.end + 1 :] == chat.observation("Error (parse): cut", [])
+    assert policy.response_ids[span.end + 1 :] == chat.observation(seen("Error (parse): cut"), [])
 
 
 async def test_a_turn_never_grows_over_the_response(chat: ChatTokens) -> None:
@@ -167,4 +177,4 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(chat: ChatTokens, mon
     template = "{{ messages | length }}{% for m in messages %}{{ m.role }}<|im_end|>{% endfor %}"
     monkeypatch.setattr(chat.processor, "chat_template", template)
     with pytest.raises(ValueError, match="rewrites earlier turns"):
-        ChatTokens(chat.processor).observation("text", [])
+        ChatTokens(chat.processor).observation(seen("text"), [])

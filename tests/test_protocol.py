@@ -1,46 +1,10 @@
 """Reading turns."""
 
-import json
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from osvl_plugins.errors import ToolError
-from osvl_plugins.protocol import format_answer, format_call, parse_turn, question_messages
+from osvl_plugins.protocol import parse_turn, question_messages
 from osvl_plugins.trajectory import ImageRecord, ToolCall
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-# What stands inside a block cannot contain the block's own end.
-inner_text = st.text(max_size=40).filter(lambda text: "<" not in text)
-
-
-@given(inner_text, st.text(max_size=20), st.dictionaries(st.text(max_size=8), json_values, max_size=4))
-def test_a_written_call_is_read_back(thought, name, arguments):
-    text = format_call(name, arguments, thought)
-    if any(tag in json.dumps([name, arguments], ensure_ascii=False) for tag in ("</tool_call>", "<think>")):
-        return
-    assert parse_turn(text).call == ToolCall(name, arguments)
-
-
-@given(inner_text, inner_text.filter(str.strip))
-def test_a_written_answer_is_read_back(thought, answer):
-    assert parse_turn(format_answer(answer, thought)).answer == answer.strip()
-
-
-@given(st.text(max_size=200))
-def test_any_text_is_a_call_an_answer_or_a_parse_error(text):
-    try:
-        parsed = parse_turn(text)
-    except ToolError as error:
-        found = [error.kind]
-    else:
-        found = [name for name in ("call", "answer") if getattr(parsed, name) is not None]
-    assert found in (["parse"], ["call"], ["answer"])
 
 
 def test_a_call_wins_over_an_answer_in_the_same_turn():

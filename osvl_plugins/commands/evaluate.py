@@ -14,6 +14,9 @@ def add(commands: Commands) -> None:
     command.add_argument("--model", type=Path, required=True, help="folder of the model")
     command.add_argument("--data", type=Path, required=True, help="questions in verl's RL format (parquet)")
     corpus_option(command)
+    command.add_argument(
+        "--wire", choices=("native", "sft", "rl", "infer"), default="native", help="wire profile (%(default)s)"
+    )
     command.add_argument("--limit", type=positive, help="only the first N questions", metavar="N")
     command.add_argument("--temperature", type=temperature, default=0.0, help="0 is greedy (%(default)s)", metavar="T")
     command.add_argument("--out", type=Path, help="file for the trajectories")
@@ -29,7 +32,7 @@ def _eval(args: argparse.Namespace) -> int:
 
     if not args.model.exists():
         raise OsvlError(f"{args.model}: there is no model")
-    worlds = {"eval": tiny_agent(args.corpus)}
+    worlds = {"eval": tiny_agent(args.corpus).model_copy(update={"wire": args.wire})}
     reports = evaluate_model(args.model, args.data, worlds, args.out, args.temperature, args.limit)
     print(json.dumps(asdict(reports["eval"]), indent=2))
     return 0

@@ -31,6 +31,7 @@ from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.settings import Settings
 from osvl_plugins.tools.faults import FaultSettings
+from osvl_plugins.wire import build_wire
 
 
 class DataSettings(Settings):
@@ -151,6 +152,7 @@ async def _run_world(agent: AgentSettings, settings: DataSettings, side: Side, w
     corpus = atlas.derive(counterfactual(atlas.pages, rng))
     sampler = QuestionSampler(side, corpus, settings.relations)
     tools = build_tools(agent, corpus)
+    wire = build_wire(agent.wire, agent.date)
     episode = agent.episode.model_copy(update={"faults": settings.expert_faults})
     rows: list[dict[str, Any]] = []
     for attempt in range(10 * settings.rows_per_world):
@@ -163,7 +165,7 @@ async def _run_world(agent: AgentSettings, settings: DataSettings, side: Side, w
         task = make_task(chain, exposure, settings.system_prompt, f"{settings.seed}/{world}/{attempt}")
         trajectory = await run_episode(task, expert, tools, episode, FatalSettings())
         if trajectory.answer == chain.answer:
-            rows.append(sft_row(task, trajectory, tools))
+            rows.append(sft_row(task, trajectory, tools, wire))
     return rows
 
 

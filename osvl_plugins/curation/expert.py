@@ -1,7 +1,7 @@
 """The scripted expert: knows a question's chain, but reads every name and value from what the tools return.
 
-It is a policy like any other and runs through ``run_episode``; a search that does not bring what the chain needs
-makes it give up, and the trajectory is rejected. A failed call is repeated.
+It is a policy like any other and runs through ``run_episode``, with the wire profile ``native``; a search that does
+not bring what the chain needs makes it give up, and the trajectory is rejected. A failed call is repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from osvl_plugins.conversation import Message
+from osvl_plugins.conversation import Message, text_of
 from osvl_plugins.corpus.page import Page
 from osvl_plugins.curation.questions import Chain
 from osvl_plugins.curation.views import QUADRANTS, View, inside
@@ -87,9 +87,9 @@ class Expert:
             self._step = self._next()
         return self._step.text, None
 
-    async def observe(self, text: str, images: Sequence[Image.Image]) -> bool:
+    async def observe(self, message: Message, images: Sequence[Image.Image]) -> bool:
         """Remember what came back."""
-        self._last = text
+        self._last = text_of(message)
         return True
 
     def _next(self) -> Step:

@@ -15,9 +15,9 @@ from PIL import Image
 from osvl_plugins.curation.exposures import Exposure
 from osvl_plugins.curation.questions import Chain, question_text
 from osvl_plugins.episode import Task
-from osvl_plugins.protocol import question_messages
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
+from osvl_plugins.wire import NATIVE, Wire
 
 _IMAGE = pa.struct([("bytes", pa.binary())])
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -64,24 +64,22 @@ def make_task(chain: Chain, exposure: Exposure, system: str, seed: int | str = 0
     return Task(messages=messages, images=[exposure.image], question=text, seed=seed)
 
 
-def sft_row(task: Task, trajectory: Trajectory, tools: ToolSet) -> dict[str, Any]:
-    """A finished episode as a conversation. Pictures are the views that the model sees, without loss."""
+def sft_row(task: Task, trajectory: Trajectory, tools: ToolSet, wire: Wire = NATIVE) -> dict[str, Any]:
+    """A finished episode as a conversation in ``wire``. Pictures are the views that the model sees, without loss."""
     assert task.store is not None, "the task has not been run"
     shown = len(task.images)
-    messages = [_flat(message) for message in question_messages(task.messages, trajectory.images[:shown])]
+    prompt = wire.prompt(task.messages, trajectory.images[:shown], tools.schemas)
+    messages = [_flat(message) for message in prompt.messages]
     views = [task.store.view(record.id) for record in trajectory.images[:shown]]
     for turn in trajectory.turns:
         messages.append({"role": "assistant", "content": turn.text})
         if turn.observation is not None:
-            pictures = turn.observation.image_ids
-            # In a row "<image>" stands for a picture; a tool's text may say it too.
-            text = turn.observation.text.replace("<image>", "< image>")
-            messages.append({"role": "tool", "content": "<image>" * len(pictures) + text})
-            views += [task.store.view(image_id) for image_id in pictures]
+            messages.append(_flat(wire.observation(turn, trajectory.images)))
+            views += [task.store.view(image_id) for image_id in turn.observation.image_ids]
     return {
         "messages": messages,
         "images": [{"bytes": _png(view)} for view in views],
-        "tools": json.dumps(tools.schemas),
+        "tools": json.dumps(prompt.tools) if prompt.tools is not None else None,
     }
 
 

@@ -22,6 +22,7 @@ from osvl_plugins.reward.composite import Reward, Sample, check_unscored, questi
 from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
+from osvl_plugins.wire import build_wire
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ async def run_questions(
     of ``osvl.reward``. Raises ``OsvlError`` as soon as more questions have no score than ``unscored_limit`` allows.
     """
     slots = asyncio.Semaphore(in_flight)
+    wire = build_wire(agent.wire, agent.date)
     scorer = build_scorer(agent.reward, agent.services, score_fatal_answer=fatal.score_answer)
     failures: list[str] = []
 
@@ -107,7 +109,7 @@ async def run_questions(
             images = [await in_thread(decode, data, agent.episode.images) for data in question.images]
             task = Task(question.messages, images, question.text, seed=f"{seed}/{question.index}")
             policy = TokenPolicy(chat, sample, max_response, agent.max_turn_tokens)
-            trajectory = await run_episode(task, policy, tools, agent.episode, fatal)
+            trajectory = await run_episode(task, policy, tools, agent.episode, fatal, wire)
             reward = await scorer.score(Sample(trajectory, question.accepted, question.evidence))
             if reward.unscored:
                 failures.append(reward.failure)

@@ -23,7 +23,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 from osvl_plugins.agent import AgentSettings, build_tools
 from osvl_plugins.conversation import ChatTokens, Message, Sampled, TokenPolicy
 from osvl_plugins.episode import Task, run_episode
-from osvl_plugins.errors import PolicyError, RecordingError, ReplayMiss, ToolError
+from osvl_plugins.errors import PolicyError, RecordingError, ReplayMiss, SettingError, ToolError
 from osvl_plugins.fatal import FatalSettings, token_mask
 from osvl_plugins.images import ImageSettings, decode
 from osvl_plugins.settings import read
@@ -33,6 +33,7 @@ from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
 from osvl_plugins.verl.cluster import ClusterBudgets, NodeWorkers
 from osvl_plugins.verl.rollout import RolloutRecord
+from osvl_plugins.wire import build_wire, today
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +43,31 @@ def agent_settings(config: DictConfig) -> AgentSettings:
     return read(AgentSettings, _plain(config.get("osvl")), "osvl")
 
 
+def pin_date(config: DictConfig) -> None:
+    """Write today's date into verl's whole config where prompts name it, so that all processes name the same."""
+    agent = agent_settings(config)
+    if agent.wire == "rl" and agent.date is None:
+        OmegaConf.update(config, "osvl.date", today().isoformat(), force_add=True)
+
+
 def fatal_settings(config: DictConfig) -> FatalSettings:
     """The group ``algorithm.fatal`` of verl's whole config. Raises ``SettingError``."""
     return read(FatalSettings, _plain(config.algorithm.get("fatal")), "algorithm.fatal")
+
+
+def refuse_blind_estimator(config: DictConfig) -> None:
+    """Raise ``SettingError`` where verl's whole config lets a stock estimator train these rollouts.
+
+    The ``osvl_*`` trainers put another in its place before they make an agent loop; no other trainer does.
+    """
+    name = str(config.algorithm.get("adv_estimator", "osvl"))
+    if not name.startswith("osvl"):
+        raise SettingError(
+            "algorithm.adv_estimator",
+            f"{name} knows nothing of fatal trajectories, and this trainer does not make it; add "
+            "trainer.use_v1=True trainer.v1.trainer_mode=osvl_sync, or run `osvl patch apply` and add "
+            "algorithm.adv_estimator=osvl_grpo",
+        )
 
 
 def _plain(node: Any) -> Any:
@@ -78,8 +101,10 @@ class OsvlAgentLoop(AgentLoopBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        refuse_blind_estimator(self.config)
         self.settings = agent_settings(self.config)
         self.fatal = fatal_settings(self.config)
+        self.wire = build_wire(self.settings.wire, self.settings.date)
         self.toolset = shared_tools(self.settings)
         self._extra: dict[str, Any] = {}
         self._stop = ""
@@ -97,7 +122,7 @@ class OsvlAgentLoop(AgentLoopBase):
         )
         try:
             task = await in_thread(_task, kwargs, self.settings.episode.images)
-            trajectory = await run_episode(task, policy, self.toolset, self.settings.episode, self.fatal)
+            trajectory = await run_episode(task, policy, self.toolset, self.settings.episode, self.fatal, self.wire)
         except (ToolError, ValueError) as error:
             logger.error("row %s is unusable and trains nothing: %s", kwargs.get("index"), error)
             trajectory = Trajectory(question="", end="policy_error", failure=str(error))

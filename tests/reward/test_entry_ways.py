@@ -94,7 +94,7 @@ async def trained(tiny: Tiny, turns: list[str], settings: dict[str, Any]) -> tup
     """What verl's agent loop leaves of the episode: the response, and the extra fields with the record."""
     made = OmegaConf.create(
         {
-            "actor_rollout_ref": {"rollout": {"prompt_length": 128, "response_length": 1000}},
+            "actor_rollout_ref": {"rollout": {"prompt_length": 512, "response_length": 1000}},
             "algorithm": {"fatal": None},
             "osvl": settings,
             "data": {},

@@ -12,8 +12,9 @@ from verl.workers.rollout.replica import TokenOutput
 from osvl_plugins.conversation import ChatTokens
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.protocol import format_answer, format_call
-from osvl_plugins.verl.agent_loop import OsvlAgentLoop
+from osvl_plugins.verl.agent_loop import OsvlAgentLoop, pin_date
 from osvl_plugins.verl.rollout import RolloutRecord
+from osvl_plugins.wire import today
 from tests.tiny import Tiny, load_tiny
 
 CROP = format_call("crop", {"image": "img_1", "x": 0, "y": 0, "width": 40, "height": 40}, "c")
@@ -51,7 +52,7 @@ async def run(
 ) -> AgentLoopOutput:
     config = OmegaConf.create(
         {
-            "actor_rollout_ref": {"rollout": {"prompt_length": 128, "response_length": 400, **bounds}},
+            "actor_rollout_ref": {"rollout": {"prompt_length": 512, "response_length": 400, **bounds}},
             "algorithm": {"fatal": {"mode": mode}},
             "osvl": {"corpus": str(atlas.folder), "search": {"top_k": 1, "summary_chars": 60}, **(osvl or {})},
             "data": {},
@@ -142,3 +143,26 @@ async def test_a_prompt_over_its_bound_is_a_row_that_trains_nothing(tiny, atlas)
     output = await run(tiny, atlas, [ANSWER], prompt_length=8)
     assert "tokens, over 8" in str(RolloutRecord.from_fields(output.extra_fields).trajectory.failure)
     assert sum(output.response_mask) == 0
+
+
+async def test_the_policy_is_spoken_to_in_the_wire_profile_of_the_settings(tiny, atlas):
+    output = await run(tiny, atlas, [SEARCH, ANSWER], osvl={"wire": "rl", "date": "2026-01-31"}, prompt_length=2000)
+    decode = tiny.processor.tokenizer.decode
+    assert "Current date: 2026-01-31<|im_end|>" in decode(output.prompt_ids)
+    assert "<|im_start|>user\n<tool_response>\n[Passage 1]" in decode(output.response_ids)
+
+
+@pytest.mark.parametrize(
+    ("osvl", "date"),
+    [
+        ({"wire": "rl"}, today().isoformat()),
+        ({"wire": "rl", "date": "2026-01-31"}, "2026-01-31"),
+        ({"wire": "sft"}, None),
+        (None, None),
+    ],
+)
+def test_a_run_names_one_day_in_all_its_processes(osvl, date):
+    config = OmegaConf.create({"osvl": osvl})
+    OmegaConf.set_struct(config, True)
+    pin_date(config)
+    assert (config.osvl or {}).get("date") == date
