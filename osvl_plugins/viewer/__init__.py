@@ -1,0 +1,1 @@
+"""Trajectories as one page that a person reads."""
