@@ -1,4 +1,5 @@
-# make demo | test | test-slow | lint | bench | soak | clean: each sets up what it needs and can be run again at any time.
+# make demo | test | test-slow | test-llamafactory | lint | bench | soak | clean: each sets up what it needs and can be
+# run again at any time.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,12 +15,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Its name holds what was asked for, so that another TORCH is installed and not overlooked.
 STAMP := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(TORCH) $(TORCHVISION)' | cksum | cut -d ' ' -f 1)
 
+# LLaMA-Factory has an environment of its own: its pins and verl's exclude each other.
+FACTORY ?= .venv-llamafactory
+FACTORY_BIN := $(abspath $(FACTORY))/bin
+FACTORY_PIP := $(FACTORY_BIN)/python -m pip --disable-pip-version-check -qq
+FACTORY_PACKAGES := transformers==5.5.3 datasets==4.0.0 accelerate==1.11.0 peft==0.18.1 trl==0.24.0 deepspeed==0.19.8 \
+	omegaconf pillow wrapt setuptools wheel
+# The rest of what it asks for is for sounds, a web page and a server.
+FACTORY_ALONE := llamafactory==0.9.5 $(TORCHVISION)
+FACTORY_STAMP := $(FACTORY)/.installed-$(shell \
+	printf '%s' '$(PYTHON) $(TORCH) $(FACTORY_PACKAGES) $(FACTORY_ALONE)' | cksum | cut -d ' ' -f 1)
+
 # Threads that wait by spinning take the cores from the other processes of a run.
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test test-slow lint bench soak clean
+.PHONY: demo test test-slow test-llamafactory lint bench soak clean
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)
@@ -30,6 +42,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+test-llamafactory: $(STAMP) $(FACTORY_STAMP)
+	LLAMAFACTORY_PYTHON=$(FACTORY_BIN)/python $(BIN)/python -m pytest tests/test_llamafactory.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -48,6 +63,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/advantage.py
 	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/sft_dataset.py
 
 # 20,000 tool calls; fails when memory, descriptors or processes grew.
 soak: $(STAMP)
@@ -56,7 +72,7 @@ soak: $(STAMP)
 
 # The corpus in .cache stays: it is a download.
 clean:
-	rm -rf $(VENV) build dist outputs *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FACTORY) build dist outputs *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml
 	@echo "creating $(VENV) with $(PYTHON)"
@@ -73,4 +89,16 @@ $(STAMP): pyproject.toml
 	@# Its wheel pins a CUDA build of torch; transformers' Qwen3-VL processors need it and work with any.
 	@echo "installing $(TORCHVISION) …"
 	@$(PIP) install --no-deps '$(TORCHVISION)'
+	@touch $@
+
+$(FACTORY_STAMP):
+	@echo "creating $(FACTORY) with $(PYTHON)"
+	@$(PYTHON) -m venv $(FACTORY)
+	@rm -f $(FACTORY)/.installed-*
+	@$(FACTORY_PIP) install -U pip
+	@echo "installing $(TORCH) and LLaMA-Factory …"
+	@$(FACTORY_PIP) install '$(TORCH)' setuptools wheel
+	@# DeepSpeed's build asks the torch that is there; nothing is compiled.
+	@DS_BUILD_OPS=0 $(FACTORY_PIP) install --no-build-isolation $(FACTORY_PACKAGES)
+	@$(FACTORY_PIP) install --no-deps $(FACTORY_ALONE)
 	@touch $@

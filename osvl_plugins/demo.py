@@ -63,7 +63,7 @@ def tiny_agent(corpus: Path) -> AgentSettings:
     from omegaconf import OmegaConf
 
     groups = Path(__file__).parent / "recipes" / "osvl"
-    merged = OmegaConf.merge(*(OmegaConf.load(groups / name) for name in ("agent.yaml", "tiny.yaml")))
+    merged = OmegaConf.merge(*(OmegaConf.load(groups / name) for name in ("agent.yaml", "scale/tiny.yaml")))
     values: Any = OmegaConf.to_container(OmegaConf.merge(merged, {"osvl": {"corpus": str(corpus)}}).osvl)
     return read(AgentSettings, values, "osvl")
 

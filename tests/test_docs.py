@@ -16,8 +16,10 @@ from pydantic_core import PydanticUndefined
 
 from osvl_plugins.agent import AgentSettings
 from osvl_plugins.cli import parser
+from osvl_plugins.commands.curate import curate_settings
 from osvl_plugins.commands.tools import agent_settings
 from osvl_plugins.curation.atlas_data import DataSettings
+from osvl_plugins.curation.settings import CurateSettings
 from osvl_plugins.errors import ERROR_KINDS, SettingError
 from osvl_plugins.fatal import MODES, PROFILES, DetectorName, FatalSettings
 from osvl_plugins.reliability import ReliabilitySettings
@@ -26,10 +28,13 @@ from osvl_plugins.tools.build import TOOLS
 from osvl_plugins.trajectory import Observation, Span, StepError, ToolCall, Trajectory, Turn
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SETTINGS, ALGORITHM = ROOT / "docs/settings.md", ROOT / "docs/algorithm.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETTINGS, ALGORITHM, CURATION = (ROOT / f"docs/{name}.md" for name in ("settings", "algorithm", "curation"))
 IN_WORDS = {"osvl.workers.processes": "half the cores, 1 to 4"}
 """Defaults that depend on the machine."""
+
+ELSEWHERE = ("http", "recording", "trajectories.judge", "trajectories.tools", "trajectories.episode")
+"""Groups of the data pipeline's settings that the settings page explains."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -99,8 +104,22 @@ def test_every_setting_stands_in_the_settings_page_with_its_default() -> None:
         if (group := re.match(r"`([^`]+)`", heading))
     }
     assert documented == expected
+    list(settings_of(CurateSettings, "curate", seen))
     sources = "".join(path.read_text() for path in (ROOT / "osvl_plugins").rglob("*.py"))
     assert set(re.findall(r"^class (\w+)\(\w*Settings\):", sources, re.MULTILINE)) <= seen
+
+
+def test_every_setting_of_the_pipeline_stands_in_its_page_with_its_default() -> None:
+    hidden = tuple(f"curate.{group}." for group in ELSEWHERE)
+    expected = {
+        name: value for name, value in settings_of(CurateSettings, "curate", set()) if not name.startswith(hidden)
+    }
+    documented = {
+        f"{heading.strip('`')}.{cells[0]}": yaml.safe_load(cells[1])
+        for heading, cells in tables(CURATION)
+        if heading.startswith("`curate")
+    }
+    assert documented == expected
 
 
 def test_the_profiles_are_those_of_the_code() -> None:
@@ -152,7 +171,9 @@ def test_every_command_line_parses_and_names_settings_that_there_are(page: Path)
     for words in commands(page):
         try:
             args = parser().parse_args(words)
-            if getattr(args, "config", None) is None and hasattr(args, "set") and hasattr(args, "corpus"):
+            if words[0] == "curate":
+                curate_settings(None, getattr(args, "set", []))
+            elif getattr(args, "config", None) is None and hasattr(args, "set") and hasattr(args, "corpus"):
                 agent_settings(args)
         except (SystemExit, SettingError) as error:
             pytest.fail(f"osvl {shlex.join(words)}: {error}")
@@ -202,3 +223,5 @@ def test_every_example_is_sound(page: Path) -> None:
             group = yaml.safe_load(text)
             if isinstance(group, dict) and "osvl" in group:
                 read(AgentSettings, group["osvl"], "osvl")
+            if isinstance(group, dict) and "curate" in group:
+                read(CurateSettings, group["curate"], "curate")

@@ -5,8 +5,13 @@ Hydra imports everything in the namespace package ``hydra_plugins``, of which th
 
 from __future__ import annotations
 
+import omegaconf
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from osvl_plugins.recipes import register_resolver
+
+register_resolver(omegaconf)
 
 
 class OsvlSearchPath(SearchPathPlugin):

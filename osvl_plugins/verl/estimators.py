@@ -10,6 +10,7 @@ fatal (every sampled token of a fatal trajectory counts in lengths, returns and 
 ``algorithm.fatal.mode`` says, token by token. Rows that take no part in statistics (padding, failures of the
 infrastructure) are not shown to it, and where it uses groups neither is a row that is alone in its group; they get 0.
 On a command line the name needs quotes: ``'algorithm.adv_estimator="osvl(gpg)"'``.
+The ``osvl_*`` trainers run a stock ``<name>`` as ``osvl_<name>`` where there is one, else as ``osvl(<name>)``.
 
 Refused are estimators that need more than verl's V1 trainers hand to one: ``gae`` (values), ``remax`` (baseline
 rewards), ``optimal_token_baseline`` and ``tir_optimal_token_baseline`` (the policy's sums of squared probabilities)
@@ -107,6 +108,13 @@ def fatal_batch(batch: FatalBatch) -> Iterator[FatalBatch]:
         yield batch
     finally:
         _batch.reset(token)
+
+
+def fatal_aware(name: str) -> str:
+    """The estimator that an ``osvl_*`` trainer runs where ``name`` is asked for: a stock one is made fatal-aware."""
+    if name in NAMES or name.startswith("osvl("):
+        return name
+    return f"osvl_{name}" if f"osvl_{name}" in NAMES else f"osvl({name})"
 
 
 def register(name: str) -> bool:

@@ -32,7 +32,7 @@ from osvl_plugins.detectors import FatalDetector
 from osvl_plugins.errors import ErrorKind, SettingError, ToolError
 from osvl_plugins.fatal import token_mask
 from osvl_plugins.trajectory import Observation, Span, StepError, ToolCall, Trajectory, Turn
-from osvl_plugins.verl.agent_loop import fatal_settings
+from osvl_plugins.verl.agent_loop import fatal_settings, refuse_blind_estimator
 from osvl_plugins.verl.rollout import RolloutRecord
 
 _raised: ContextVar[list[BaseException] | None] = ContextVar("osvl_raised", default=None)
@@ -48,6 +48,7 @@ class FatalAware:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        refuse_blind_estimator(self.config)  # type: ignore[attr-defined]
         self.fatal = fatal_settings(self.config)  # type: ignore[attr-defined]
         self._detector = FatalDetector(self.fatal)
         self.tools = {name: _watched(tool) for name, tool in self.tools.items()}

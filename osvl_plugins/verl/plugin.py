@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple
 
 import wrapt
 
-from osvl_plugins.verl import cpu, mrope_guard
+from osvl_plugins import recipes
+from osvl_plugins.verl import cpu, mrope_guard, start
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ HOOKS = (
     Hook("rollout server transformers", "verl.workers.rollout.replica", _rollout_server),
     Hook("rollout adapter transformers", "verl.workers.rollout.base", _rollout_adapter),
     Hook("guard for mRoPE positions", mrope_guard.MODULE, mrope_guard.install),
+    Hook("check of the config", start.MODULE, start.install),
+    Hook("resolver osvl_recipe", "omegaconf", recipes.register_resolver),
 )
 
 _registrations: list[Registration] = []

@@ -61,10 +61,18 @@ class RolloutRecord:
 
 
 def check_records(records: Sequence[RolloutRecord], padding: Sequence[bool], unscored_limit: float) -> None:
-    """Raises ``OsvlError`` where the run must end: a row says so, or too many rows that are no padding lack a score."""
+    """Raises ``OsvlError`` where the run must end.
+
+    A row says so; or of the rows that are no padding none could run, or too many lack a score.
+    """
     for record in records:
         if record.stop:
             # verl drops a group whose loop raised and goes on; a run that cannot be replayed must not.
             raise OsvlError(record.stop)
-    rows = [record.unscored for record, pad in zip(records, padding, strict=True) if not pad]
-    check_unscored([why for why in rows if why], len(rows), unscored_limit)
+    rows = [record for record, pad in zip(records, padding, strict=True) if not pad]
+    if rows and all(record.trajectory.end == "policy_error" for record in rows):
+        raise OsvlError(
+            f"no episode of this step could run: {rows[0].trajectory.failure} (a prompt holds instructions, tools and "
+            "pictures besides the question; data.max_prompt_length bounds it)"
+        )
+    check_unscored([row.unscored for row in rows if row.unscored], len(rows), unscored_limit)

@@ -27,8 +27,8 @@ from osvl_plugins.errors import OsvlError, SettingError
 from osvl_plugins.reliability import ReliabilitySettings
 from osvl_plugins.reward.composite import check_unscored
 from osvl_plugins.settings import read
-from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
-from osvl_plugins.verl.estimators import FatalBatch, fatal_batch, register
+from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings, pin_date
+from osvl_plugins.verl.estimators import SETTING, FatalBatch, fatal_aware, fatal_batch, register
 from osvl_plugins.verl.metrics import rollout_metrics
 from osvl_plugins.verl.rollout import RolloutRecord, check_records
 
@@ -49,9 +49,14 @@ class FatalAwareTrainer:
         self._trained_keys: frozenset[str] = frozenset()
         self._trajectories: dict[str, dict[str, Any] | None] = {}
         self._rewards: dict[str, dict[str, Any]] = {}
-        # verl chooses the replay buffer and reads a mode's settings by this name.
+        asked = str(config.algorithm.adv_estimator)
         with open_dict(config):
+            # verl chooses the replay buffer and reads a mode's settings by this name.
             config.trainer.v1.trainer_mode = self.base_mode
+            config.algorithm.adv_estimator = fatal_aware(asked)
+        pin_date(config)
+        if config.algorithm.adv_estimator != asked:
+            logger.warning("%s: %s runs as %s", SETTING, asked, config.algorithm.adv_estimator)
         super().__init__(config)  # type: ignore[call-arg]
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
@@ -200,6 +205,8 @@ def reliability_settings(config: DictConfig) -> ReliabilitySettings:
 def check(config: DictConfig, empty_micro_batches: bool = False) -> None:
     """Refuse a config that would train something else than it says; ``osvl(<name>)`` becomes known to verl.
 
+    A stock estimator is checked as what it is run as (``estimators.fatal_aware``).
+
     Raises ``SettingError`` with the name of the setting to change, for
 
     - settings of this package that cannot be read, and an estimator that cannot be fatal-aware
@@ -224,7 +231,7 @@ def check(config: DictConfig, empty_micro_batches: bool = False) -> None:
         agent_settings(config)
     fatal_settings(config)
     reliability = reliability_settings(config)
-    estimator = str(config.algorithm.adv_estimator)
+    estimator = fatal_aware(str(config.algorithm.adv_estimator))
     grouped = register(estimator)
     samples = int(config.actor_rollout_ref.rollout.n)
     if grouped and samples < 2:

@@ -91,7 +91,8 @@ async def run(
     **fatal: Any,
 ) -> AgentLoopOutput:
     with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", [f"actor_rollout_ref.rollout.response_length={length}"])
+        room = f"actor_rollout_ref.rollout.response_length={length}"
+        config = compose("ppo_trainer", ["algorithm.adv_estimator=osvl_grpo", room])
     with open_dict(config):
         config.algorithm.fatal = fatal
         config.actor_rollout_ref.rollout.multi_turn.max_parallel_calls = 2

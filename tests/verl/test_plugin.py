@@ -23,7 +23,7 @@ def test_verl_finds_the_plugin(imported: dict[str, Any]) -> None:
 
 def test_importing_verl_registers_only_what_verl_has_imported(imported: dict[str, Any]) -> None:
     done = {name for name, status in imported["status"].items() if status == "done"}
-    assert done == {"guard for mRoPE positions"}
+    assert done == {"guard for mRoPE positions", "check of the config", "resolver osvl_recipe"}
 
 
 def test_importing_verl_imports_no_part_of_the_plugin_that_is_not_used_yet(imported: dict[str, Any]) -> None:
@@ -31,11 +31,13 @@ def test_importing_verl_imports_no_part_of_the_plugin_that_is_not_used_yet(impor
     assert ours <= {
         "osvl_plugins",
         "osvl_plugins.errors",
+        "osvl_plugins.recipes",
         "osvl_plugins.torchvision_ops",
         "osvl_plugins.verl",
         "osvl_plugins.verl.cpu",
         "osvl_plugins.verl.mrope_guard",
         "osvl_plugins.verl.plugin",
+        "osvl_plugins.verl.start",
     }
 
 

@@ -78,6 +78,8 @@ def config(**changed: Any) -> DictConfig:
     [
         {},
         {"algorithm__adv_estimator": "osvl_rloo"},
+        {"algorithm__adv_estimator": "grpo"},
+        {"algorithm__adv_estimator": "gpg"},
         {"algorithm__adv_estimator": "osvl(gpg)"},
         {"algorithm__adv_estimator": "osvl(reinforce_plus_plus)", "actor_rollout_ref__rollout__n": 1},
         {"algorithm__fatal": {"k": 1, "at": "last", "mode": "hard_mask", "on_fatal": "continue"}},
@@ -102,7 +104,7 @@ def test_a_sound_config_passes(changed: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changed", "name", "message"),
     [
-        ({"algorithm__adv_estimator": "grpo"}, "algorithm.adv_estimator", "osvl_grpo, osvl_rloo, or to osvl(grpo)"),
+        ({"algorithm__adv_estimator": "gae"}, "algorithm.adv_estimator", "needs values"),
         ({"algorithm__adv_estimator": "osvl(gae)"}, "algorithm.adv_estimator", "needs values"),
         ({"actor_rollout_ref__rollout__n": 1}, "actor_rollout_ref.rollout.n", "at least 2"),
         (

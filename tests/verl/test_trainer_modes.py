@@ -17,8 +17,7 @@ import pytest
 
 pytest.importorskip("verl")
 
-from osvl_plugins.corpus.corpus import Corpus
-from osvl_plugins.demo import SCALES, _environment, _home, _sft, make_data, make_tiny_model
+from osvl_plugins.demo import SCALES, _environment
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.images import ImageSettings
 from osvl_plugins.launch import read_step, run_logged
@@ -55,16 +54,6 @@ class Run(NamedTuple):
 
     def metrics(self) -> list[dict[str, float]]:
         return [step[1] for step in map(read_step, self.log.splitlines()) if step is not None]
-
-
-@pytest.fixture(scope="session")
-def home(atlas: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The questions of the tiny recipe and a model that has learned the wire format."""
-    folder = _home(tmp_path_factory.mktemp("modes"), atlas.folder)
-    make_data(folder / "atlas", folder / "data", SMOKE, print)
-    make_tiny_model(folder / "atlas", folder / "base")
-    _sft(folder, folder, SMOKE, print)
-    return folder
 
 
 @pytest.fixture(scope="session")
