@@ -4,6 +4,7 @@
      ├─ SettingError      a setting is wrong; the message starts with the setting's full name
      ├─ CorpusError       a corpus is missing, incomplete or of another version
      ├─ PolicyError       the policy (rollout server, model) gave no turn; never the model's fault
+     │   └─ ContextLimit  the conversation leaves no room for another turn; ends the episode, and is no failure
      ├─ JudgeFailed       a judge gave no verdict: the sample has no reward, which is not a reward of 0
      ├─ RecordingError    a recording of live services is damaged, or cannot be read or written
      ├─ ReplayMiss        a replayed run asked what was never recorded
@@ -60,6 +61,10 @@ class CorpusError(OsvlError):
 
 class PolicyError(OsvlError):
     """The policy gave no turn: a server error or a time-out, not something the model wrote."""
+
+
+class ContextLimit(PolicyError):
+    """The conversation so far does not fit the model's context."""
 
 
 class JudgeFailed(OsvlError):

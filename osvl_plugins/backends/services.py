@@ -25,7 +25,9 @@ from osvl_plugins.backends.workers import Workers
 from osvl_plugins.errors import SettingError
 from osvl_plugins.settings import Settings
 
-Provider = Literal["serper", "searxng", "jina", "web", "summary", "image_host", "paddle", "sandbox_fusion", "judge"]
+Provider = Literal[
+    "serper", "searxng", "jina", "web", "summary", "image_host", "paddle", "sandbox_fusion", "judge", "policy"
+]  # fmt: skip
 
 
 class ServiceSettings(Settings):
@@ -63,7 +65,7 @@ class Services:
         """
         self.settings = settings
         self._workers = workers
-        self.http = Http(settings.http, budgets or _node_budgets(settings))
+        self.http = Http(settings.http, budgets or node_budgets(settings))
         self.recorder = Recorder(settings.recording)
 
     async def aclose(self) -> None:
@@ -142,7 +144,8 @@ class Services:
             )
 
 
-def _node_budgets(settings: ServiceSettings) -> Budgets:
+def node_budgets(settings: ServiceSettings) -> Budgets:
+    """The budgets of ``settings`` over all processes of this machine. Raises ``OsvlError`` as ``FileBudgets``."""
     default = Path(tempfile.gettempdir()) / f"osvl-budgets-{os.getuid()}"
     folder = Path(settings.budget_folder).expanduser() if settings.budget_folder else default
     return FileBudgets(folder, {str(name): budget for name, budget in settings.budgets.items()})

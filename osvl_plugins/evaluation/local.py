@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from osvl_plugins import torchvision_ops
 from osvl_plugins.agent import AgentSettings, build_tools
-from osvl_plugins.conversation import ChatTokens
 from osvl_plugins.evaluation.report import Report, summarise
 from osvl_plugins.evaluation.run import Case, model_sampler, read_questions, run_questions
 from osvl_plugins.fatal import FatalSettings
+from osvl_plugins.inference.local import load_local
 
 MAX_RESPONSE = 1024
 """Most tokens after the prompt, as in the recipe ``osvl_tiny_rl``."""
@@ -32,18 +30,7 @@ def evaluate_model(
     The cases go to ``out`` as JSON lines. Raises ``OsvlError`` for data that cannot be read.
     """
     questions = read_questions(data, limit)
-    torchvision_ops.allow_missing()
-    import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    from osvl_plugins.generation import BatchGenerator
-
-    torch.set_num_threads(os.cpu_count() or 1)
-    processor = AutoProcessor.from_pretrained(model)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa")
-    generator = BatchGenerator(loaded.to(device), processor)
-    chat = ChatTokens(processor)
+    generator, chat = load_local(model)
     cases: dict[str, list[Case]] = {}
     try:
         for world, agent in worlds.items():
