@@ -64,6 +64,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/advantage.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/sft_dataset.py
+	$(BIN)/python benchmarks/memory_estimate.py
+	$(BIN)/python benchmarks/curation.py .cache/atlas
+	$(BIN)/python benchmarks/viewer.py
 
 # 20,000 tool calls; fails when memory, descriptors or processes grew.
 soak: $(STAMP)

@@ -12,20 +12,43 @@ from osvl_plugins import __version__
 from osvl_plugins.commands import (
     atlas,
     cache,
+    curate,
     data,
     demo,
     doctor,
     evaluate,
     judge_eval,
     patch,
+    recipes,
+    run,
+    serve_model,
     serve_tools,
     tiny_model,
     tools,
     trace,
+    view,
 )
 from osvl_plugins.errors import OsvlError
 
-COMMANDS = (atlas, doctor, tools, serve_tools, cache, tiny_model, data, evaluate, judge_eval, trace, patch, demo)
+COMMANDS = (
+    atlas,
+    doctor,
+    tools,
+    serve_tools,
+    cache,
+    tiny_model,
+    data,
+    curate,
+    recipes,
+    run,
+    serve_model,
+    evaluate,
+    judge_eval,
+    trace,
+    view,
+    patch,
+    demo,
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,7 +18,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"osvl-plugins {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [["atlas", "build"], ["doctor"], ["tiny-model"], ["data"], ["eval"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [["atlas", "build"], ["doctor"], ["tiny-model"], ["data", "make"], ["eval"], ["demo"]]
+)
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])
@@ -74,5 +76,5 @@ def test_defaults_fit_together() -> None:
     build = parser().parse_args(["atlas", "build"])
     assert all(
         parser().parse_args(command).corpus == build.out
-        for command in (["doctor"], ["demo"], ["data", "--out", "o"], ["tiny-model", "--out", "o"])
+        for command in (["doctor"], ["demo"], ["data", "make", "--out", "o"], ["tiny-model", "--out", "o"])
     )

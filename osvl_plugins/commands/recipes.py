@@ -60,12 +60,15 @@ def _quiet() -> Iterator[None]:
 def _list(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from osvl_plugins.preflight.recipes import recipes
 
-    table = Table("name", "kind", "what it is")
-    for recipe in recipes():
+    found = recipes()
+    # A name is there to be copied: it is never cut or broken.
+    name = Column("name", no_wrap=True, min_width=max(len(recipe.name) for recipe in found))
+    table = Table(name, "kind", "what it is")
+    for recipe in found:
         table.add_row(recipe.name, recipe.kind, escape(recipe.summary))
     Console().print(table)
     return 0

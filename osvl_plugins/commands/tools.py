@@ -58,8 +58,8 @@ def agent_settings(args: argparse.Namespace) -> AgentSettings:
     return read(AgentSettings, values, "osvl")
 
 
-def put_setting(values: dict[str, Any], key: str, text: str) -> None:
-    """Set ``key``, a dotted name within the group ``osvl``, in ``values``. Raises ``SettingError``."""
+def put_setting(values: dict[str, Any], key: str, text: str, whole: str = "osvl") -> None:
+    """Set ``key``, a dotted name within the group ``whole``, in ``values``. Raises ``SettingError``."""
     from osvl_plugins.errors import SettingError
 
     *groups, last = key.split(".")
@@ -67,12 +67,12 @@ def put_setting(values: dict[str, Any], key: str, text: str) -> None:
     for name in groups:
         group = group.setdefault(name, {})
         if not isinstance(group, dict):
-            raise SettingError(f"osvl.{key}", f"{name} is no group of settings")
+            raise SettingError(f"{whole}.{key}", f"{name} is no group of settings")
     group[last] = json_value(text)
 
 
-def config_group(file: Path) -> dict[str, Any]:
-    """The group ``osvl`` of a YAML file. Raises ``SettingError``."""
+def config_group(file: Path, name: str = "osvl") -> dict[str, Any]:
+    """The group ``name`` of a YAML file. Raises ``SettingError``."""
     from osvl_plugins.errors import SettingError
 
     try:
@@ -83,9 +83,9 @@ def config_group(file: Path) -> dict[str, Any]:
         raise SettingError("--config", f"reading YAML needs {error.name}: pip install omegaconf") from error
     try:
         config = OmegaConf.load(file)
-        group = config.get("osvl") if isinstance(config, DictConfig) else None
+        group = config.get(name) if isinstance(config, DictConfig) else None
         if not isinstance(group, DictConfig):
-            raise SettingError("--config", f"{file} has no group osvl")
+            raise SettingError("--config", f"{file} has no group {name}")
         values: Any = OmegaConf.to_container(group, resolve=True)
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise SettingError("--config", f"{file} cannot be read: {error}") from error

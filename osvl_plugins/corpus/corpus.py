@@ -41,7 +41,7 @@ class Manifest:
 
         Raises ``CorpusError`` when the folder holds no complete corpus of this version.
         """
-        remedy = "build it with osvl_plugins.corpus.build.build_atlas"
+        remedy = "`osvl atlas build` makes one"
         try:
             data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if data["version"] != VERSION:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ class Source:
     """A package with content. ``version`` is pinned, or empty where the registry serves one version only."""
 
     name: str
-    registry: Literal["npm", "debian"]
+    registry: Literal["npm", "debian", "pypi"]
     gives: str
     licence: str
     origin: str
@@ -58,6 +60,22 @@ SOURCES = (
 )
 
 
+WIKI_SAMPLE = Source(
+    "gensim",
+    "pypi",
+    "106 articles of the English Wikipedia as a dump, in its test data",
+    "CC-BY-SA-3.0; the package around them LGPL-2.1-only",
+    "https://github.com/piskvorky/gensim",
+    version="4.4.0",
+)
+"""No part of the embedded corpus: a small real dump to build a graph from."""
+WIKI_SAMPLE_DUMP = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+"""Where the dump lies in the unpacked package."""
+
+# One wheel for all machines, so that its content does not depend on where it is fetched.
+_WHEEL_TAGS = ("--python-version", "3.11", "--implementation", "cp", "--platform", "manylinux_2_28_x86_64")
+
+
 def fetch(source: Source, cache: Path) -> Path:
     """The unpacked folder of a source below ``cache``, downloaded when it is not there yet.
 
@@ -73,7 +91,7 @@ def fetch(source: Source, cache: Path) -> Path:
         download, unpacked = Path(scratch) / "download", Path(scratch) / "unpacked"
         download.mkdir()
         unpacked.mkdir()
-        archive = _npm(source, download) if source.registry == "npm" else _debian(source, download, cache)
+        archive = _download(source, download, cache)
         if archive.stat().st_size > MAX_ARCHIVE_BYTES:
             raise CorpusError(f"{source.name}: the package is over {MAX_ARCHIVE_BYTES} bytes")
         _unpack(source, archive, unpacked)
@@ -90,6 +108,12 @@ def fetch(source: Source, cache: Path) -> Path:
 def fetched_version(folder: Path) -> str:
     """Version of the package in a folder that ``fetch`` returned."""
     return (folder / VERSION_FILE).read_text(encoding="utf-8")
+
+
+def _download(source: Source, download: Path, cache: Path) -> Path:
+    if source.registry == "npm":
+        return _npm(source, download)
+    return _debian(source, download, cache) if source.registry == "debian" else _pypi(source, download)
 
 
 def _npm(source: Source, download: Path) -> Path:
@@ -114,6 +138,13 @@ def _debian(source: Source, download: Path, cache: Path) -> Path:
     return _only(download.glob("*.deb"), source)
 
 
+def _pypi(source: Source, download: Path) -> Path:
+    package = f"{source.name}=={source.version}"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *_WHEEL_TAGS]
+    _run([*pip, package], download, source)
+    return _only(download.glob("*.whl"), source)
+
+
 def _unpack(source: Source, archive: Path, target: Path) -> None:
     if archive.suffix == ".deb":
         _run(["dpkg-deb", "-x", str(archive), str(target)], target, source)
@@ -122,13 +153,24 @@ def _unpack(source: Source, archive: Path, target: Path) -> None:
             raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
         return
     try:
+        if archive.suffix == ".whl":
+            _unpack_wheel(source, archive, target)
+            return
         with tarfile.open(archive) as tar:
             if sum(member.size for member in tar.getmembers()) > MAX_UNPACKED_BYTES:
                 raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
             for member in tar.getmembers():
                 _unpack_member(source, tar, member, target)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         raise CorpusError(f"{source.name}: the package does not unpack: {error}") from error
+
+
+def _unpack_wheel(source: Source, archive: Path, target: Path) -> None:
+    with zipfile.ZipFile(archive) as wheel:
+        if sum(member.file_size for member in wheel.infolist()) > MAX_UNPACKED_BYTES:
+            raise CorpusError(f"{source.name}: over {MAX_UNPACKED_BYTES} bytes unpacked")
+        # Names that lead outside are made to stay inside by zipfile itself.
+        wheel.extractall(target)
 
 
 def _unpack_member(source: Source, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

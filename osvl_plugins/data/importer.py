@@ -64,9 +64,14 @@ class Part:
         """The start of its files' names."""
         return f"{self.source.name}-{self.number:05}"
 
+    @property
+    def work(self) -> Path:
+        """Where unfinished files lie."""
+        return _parts(self.out)
+
     def file(self, suffix: str) -> Path:
         """A file of this part."""
-        return _parts(self.out) / f"{self.name}{suffix}"
+        return self.work / f"{self.name}{suffix}"
 
     @property
     def is_done(self) -> bool:
@@ -76,7 +81,7 @@ class Part:
     def finish(self, outcome: Outcome) -> None:
         """Say that its files are whole."""
         text = json.dumps({"report": outcome.report.to_dict(), "rejects": outcome.rejects, "keys": outcome.keys})
-        write_whole(self.file(".json"), text.encode(), _parts(self.out))
+        write_whole(self.file(".json"), text.encode(), self.work)
 
     def outcome(self) -> Outcome:
         """What ``finish`` was given."""

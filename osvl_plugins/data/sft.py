@@ -88,5 +88,5 @@ def _write_picture(picture: Picture, part: Part) -> str:
     file = part.out / "images" / digest[:2] / f"{digest}{picture.suffix}"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, picture.data, part.out / ".parts")
+        write_whole(file, picture.data, part.work)
     return file.relative_to(part.out).as_posix()

@@ -124,7 +124,7 @@ def _different(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 def _summary(file: Path) -> str:
     with file.open(encoding="utf-8") as lines:
         first = next((line for line in lines if line.startswith("#")), "")
-    return first.lstrip("# ").rstrip("\n :")
+    return first.lstrip("# ").rstrip("\n :.")
 
 
 def _verl_folder() -> Path:

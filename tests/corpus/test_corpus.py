@@ -74,7 +74,7 @@ def test_threads_may_search_at_once(atlas: Corpus) -> None:
 
 
 def test_a_folder_without_corpus_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="build_atlas"):
+    with pytest.raises(CorpusError, match="osvl atlas build"):
         Corpus.open(tmp_path)
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from osvl_plugins.corpus.sources import SOURCES, Source, fetch, fetched_version
+from osvl_plugins.corpus.sources import SOURCES, WIKI_SAMPLE, WIKI_SAMPLE_DUMP, Source, fetch, fetched_version
 from osvl_plugins.errors import CorpusError
 
 NPM = Source("world-countries", "npm", "countries", "ODbL-1.0", "", version="5.1.0")
@@ -60,5 +61,33 @@ def test_a_package_that_leaves_its_folder_is_refused(tmp_path: Path, monkeypatch
         fetch(NPM, tmp_path / "cache")
 
 
+def test_a_wheel_that_pip_cannot_have_is_reported_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(CorpusError, match=r"gensim: .*python.* failed; try again online: .*gensim==4\.4\.0"):
+        fetch(WIKI_SAMPLE, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_wheel_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "gensim-4.4.0-cp311-cp311-manylinux_2_28_x86_64.whl", "w") as wheel:
+        wheel.writestr(WIKI_SAMPLE_DUMP, "dump")
+        wheel.writestr("../escaped", "x")
+        wheel.writestr("gensim-4.4.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: gensim\nVersion: 4.4.0\n")
+        wheel.writestr("gensim-4.4.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    folder = fetch(WIKI_SAMPLE, tmp_path / "cache")
+    assert (folder / WIKI_SAMPLE_DUMP).read_text() == "dump"
+    assert fetched_version(folder) == "4.4.0"
+    assert not list(tmp_path.glob("*escaped"))
+    assert not list((tmp_path / "cache").glob("*escaped"))
+
+
 def test_every_source_says_its_licence_and_origin() -> None:
-    assert all(source.licence and source.origin and source.gives for source in SOURCES)
+    assert all(source.licence and source.origin and source.gives for source in (*SOURCES, WIKI_SAMPLE))

@@ -48,7 +48,7 @@ FSDP = {
     **DYNAMIC, "actor_rollout_ref.model.enable_gradient_checkpointing": True, f"{ACTOR}.strategy": "fsdp2",
     f"{ACTOR}.fsdp_config.param_offload": False, f"{ACTOR}.fsdp_config.optimizer_offload": False,
     f"{REF}.fsdp_config.param_offload": True, f"{ROLLOUT}.enable_chunked_prefill": False,
-    f"{ROLLOUT}.enforce_eager": False, f"{ROLLOUT}.free_cache_engine": True,
+    f"{ROLLOUT}.enforce_eager": False, f"{ROLLOUT}.free_cache_engine": True, f"{ROLLOUT}.multi_stage_wake_up": True,
 }  # fmt: skip
 MEGATRON = {
     **DYNAMIC, "model_engine": "megatron",
@@ -70,6 +70,11 @@ MIXTURE = {
     **{f"{part}.log_prob_micro_batch_size_per_gpu": 2 for part in (ROLLOUT, REF)},
     f"{ROLLOUT}.max_num_batched_tokens": 20000, f"{ROLLOUT}.tensor_model_parallel_size": 4,
     f"{ROLLOUT}.calculate_log_probs": True, "trainer.critic_warmup": 0, "trainer.resume_mode": "auto",
+    f"{ROLLOUT}.gpu_memory_utilization": 0.6, f"{ROLLOUT}.enable_chunked_prefill": True,
+    f"{ROLLOUT}.enforce_eager": False, f"{ROLLOUT}.free_cache_engine": True,
+    "actor_rollout_ref.model.enable_gradient_checkpointing": True, f"{REF}.fsdp_config.param_offload": True,
+    f"{ACTOR}.fsdp_config.param_offload": False, f"{ACTOR}.fsdp_config.optimizer_offload": False,
+    "trainer.val_before_train": True, "trainer.default_local_dir": "ckpts",
 }  # fmt: skip
 OPTIMIZER = f"+{ACTOR}.optim.override_optimizer_config"
 TRANSFORMER = f"+{ACTOR}.megatron.override_transformer_config"
@@ -80,7 +85,8 @@ MIXTURE_MEGATRON = {
     **{f"{ACTOR}.megatron.{name}_parallel_size": size for name, size in
        {"tensor_model": 2, "pipeline_model": 1, "context": 2, "expert_model": 8, "expert_tensor": 1}.items()},
     f"{ACTOR}.megatron.param_offload": True, f"{ACTOR}.megatron.optimizer_offload": True,
-    f"{REF}.megatron.param_offload": True,
+    f"{REF}.megatron.param_offload": True, f"{ROLLOUT}.tensor_model_parallel_size": 4,
+    f"{ROLLOUT}.gpu_memory_utilization": 0.7, "trainer.critic_warmup": 0,
     **{f"{part}.log_prob_micro_batch_size_per_gpu": 1 for part in (ROLLOUT, REF)},
     **{f"{part}.log_prob_use_dynamic_bsz": True for part in (ROLLOUT, REF)},
     **{f"{part}.log_prob_max_token_len_per_gpu": 4096 for part in (ROLLOUT, REF)},
