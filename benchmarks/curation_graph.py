@@ -111,6 +111,7 @@ def reading(sample: Path, folder: Path) -> Table:
     build_dump([dump], folder / "small", workers=2)
     both = size / 1e6 / (time.perf_counter() - start)
     table.add_row("the whole build, two processes, by the clock", f"{both:.0f}", f"{both / base:.2f}")
+    dump.unlink()
     grammar = full_grammar(sample)
     if grammar is not None:
         table.add_row("mwparserfromhell, links alone", f"{grammar:.1f}", f"{grammar / base:.3f}")
@@ -141,7 +142,7 @@ class Made:
         used, local = np.unique(ranks * 2_654_435_761 % self._nodes, return_inverse=True)
         anchors = np.full(links, OWN_TITLE)
         other = chance.random(links) < 0.4
-        chosen = (ANCHORS * chance.random(int(other.sum())) ** (2 * SPREAD)).astype(np.int64)
+        chosen = (ANCHORS * chance.random(int(other.sum())) ** (4 * SPREAD)).astype(np.int64)
         texts, anchors[other] = np.unique(chosen, return_inverse=True)
         flags = self._flags(fact_counts)
         pictured = (flags & NodeFlag.PICTURE) != 0

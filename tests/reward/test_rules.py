@@ -179,3 +179,9 @@ def test_a_repeated_fragment_is_compared_without_backtracking_forever(fragment: 
         for end in ("!", "1"):
             assert compare(flood + end, gold, question="How high in metres? A. Lom B. Voss") in (False, None)
     assert compare("Oslo", flood, "Oslo", question=flood)
+
+
+def test_an_accepted_answer_that_is_prose_around_a_box_is_what_stands_in_the_box() -> None:
+    accepted = [r"The picture shows the Eiffel Tower, which stands in **\boxed{Paris}**, and not in Lyon."]
+    assert Rules().compare("In which city is it?", accepted, "Paris").right
+    assert not Rules().compare("In which city is it?", accepted, "Lyon").right

@@ -59,15 +59,17 @@ class Rules:
     """
 
     name = "rules"
-    version = "1"
+    version = "2"
 
     def compare(self, question: str, accepted: Sequence[str], answer: str) -> Comparison:
-        """Whether ``answer`` says the same as one of ``accepted``.
+        r"""Whether ``answer`` says the same as one of ``accepted``, of which a ``\boxed{…}`` counts alone.
 
         Right when one of them is matched, wrong when it contradicts them all, None when the rules cannot tell. Raises
         ``ValueError`` when nothing is accepted: a question without an answer cannot be judged.
         """
-        golds = [gold for gold in accepted if normalised(gold)]
+        # Answers of the released RL data are prose around a box.
+        read = [final_answer(gold) if "boxed{" in gold else gold for gold in accepted]
+        golds = [gold for gold in read if normalised(gold)]
         if not golds:
             raise ValueError("there is no accepted answer to compare with")
         if len(answer) > MAX_ANSWER_CHARS:
