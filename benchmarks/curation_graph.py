@@ -4,7 +4,7 @@
 
 The dump repeats the real articles of the sample under new titles, over 200 MB of it; expat passes over the same bytes
 for comparison. The large graph is made up (in-degrees and out-degrees of a power law) and written through the store's
-own writer; it takes about 8 GB below the folder for temporary files, removed at the end. Paths are drawn under the
+own writer; it takes 9.3 GB below the folder for temporary files, removed at the end. Paths are drawn under the
 published rules, by two processes at once. Rates are by CPU time unless they say otherwise, as cores may be shared.
 """
 

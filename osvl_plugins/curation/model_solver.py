@@ -9,16 +9,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from osvl_plugins.backends.completion import Completion, ModelSettings
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, post
+from osvl_plugins.backends.remote import ask, post
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.corpus.page import Page
 from osvl_plugins.curation.solver import TEXT_HITS, Budget, RetrievalSolver, Solver, pictured, searched
 from osvl_plugins.errors import SettingError, ToolError
 from osvl_plugins.reward.judges.material import quoted
-from osvl_plugins.settings import Settings
 
 PROVIDER = "solver"
 PROMPT_VERSION = "solve-1"
@@ -30,43 +30,22 @@ INSTRUCTIONS = (
 )
 
 
-class SolverSettings(Settings):
+class SolverSettings(ModelSettings):
     """Who tries to answer the questions."""
 
     engine: Literal["retrieval", "server"] = "retrieval"
     """retrieval: words and searches over the embedded corpus, without a model. server: a model behind an
     OpenAI-compatible server (published: Qwen3-VL-32B)."""
-    url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """Base address of the API, as in ``https://api.example.com/v1``."""
-    model: str = ""
-    """Name of the model on that server."""
-    key_env: str = ""
-    """Environment variable that holds the key; empty for a server that asks for none."""
     deadline_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds for one answer, with all retries."""
     max_tokens: int = Field(default=1024, ge=1)
     """Most tokens of an answer, its reasoning included."""
 
 
-class _Message(Answer):
-    content: Text = ""
-
-
-class _Choice(Answer):
-    message: _Message
-
-
-class _Completion(Answer):
-    choices: list[_Choice] = Field(default_factory=list)
-
+class _Solved(Completion):
     def check(self) -> None:
         if not self.choices:
             raise ToolError("failed", f"{PROVIDER}: the model wrote nothing")
-
-    @property
-    def text(self) -> str:
-        """What follows the model's reasoning."""
-        return self.choices[0].message.content.rpartition("</think>")[2].strip()
 
 
 class ModelSolver:
@@ -74,9 +53,7 @@ class ModelSolver:
 
     def __init__(self, settings: SolverSettings, http: Http, recorder: Recorder, corpus: Corpus | None) -> None:
         """``corpus`` is what is searched. Raises ``SettingError`` without an address or a model."""
-        for name in ("url", "model"):
-            if not getattr(settings, name):
-                raise SettingError(f"curate.filter.solver.{name}", "must be set to use the server engine")
+        settings.require("curate.filter.solver")
         self._settings = settings
         self._http = http
         self._recorder = recorder
@@ -114,7 +91,7 @@ class ModelSolver:
             "max_tokens": self._settings.max_tokens,
         }
         send = partial(post, self._http, PROVIDER, self._settings, "/chat/completions", body)
-        return (await ask(self._recorder, PROVIDER, _Completion, {**body, "prompt": PROMPT_VERSION}, send)).text
+        return (await ask(self._recorder, PROVIDER, _Solved, {**body, "prompt": PROMPT_VERSION}, send)).text
 
     def _found(self, question: str, image: bytes, budget: Budget) -> list[Page]:
         if not (budget.image_search or budget.text_search):

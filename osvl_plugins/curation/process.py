@@ -8,15 +8,16 @@ import re
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from osvl_plugins.backends.completion import Completion
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, post
+from osvl_plugins.backends.remote import ask, post
 from osvl_plugins.curation.candidate import Candidate
 from osvl_plugins.curation.leaks import in_words, mentions
-from osvl_plugins.errors import JudgeFailed, SettingError, ToolError
+from osvl_plugins.errors import JudgeFailed, ToolError
 from osvl_plugins.reward.judges.material import CALLS, SEARCHES, calls_material, question_material, quoted
 from osvl_plugins.reward.judges.openai import JudgeSettings
 from osvl_plugins.reward.judges.prompts import Prompt
@@ -110,26 +111,15 @@ class _Grades(BaseModel):
     economy: Literal["good", "bad"]
 
 
-class _Message(Answer):
-    content: Text = ""
-
-
-class _Choice(Answer):
-    message: _Message
-
-
-class _Graded(Answer):
-    choices: list[_Choice] = Field(default_factory=list)
-
+class _Graded(Completion):
     def check(self) -> None:
         self.grades()
 
     def grades(self) -> _Grades:
-        text = self.choices[0].message.content if self.choices else ""
         try:
-            return _Grades.model_validate_json(text.rpartition("</think>")[2].strip().strip("`").removeprefix("json"))
+            return _Grades.model_validate_json(self.text.strip("`").removeprefix("json"))
         except ValidationError:
-            raise ToolError("failed", f"{PROVIDER}: no such JSON object: {text[:200]!r}") from None
+            raise ToolError("failed", f"{PROVIDER}: no such JSON object: {self.text[:200]!r}") from None
 
 
 def _thoughts(trajectory: Trajectory) -> str:
@@ -146,9 +136,7 @@ class ServerProcessJudge:
 
     def __init__(self, settings: JudgeSettings, http: Http, recorder: Recorder) -> None:
         """Raises ``SettingError`` without an address or a model."""
-        for name in ("url", "model"):
-            if not getattr(settings, name):
-                raise SettingError(f"curate.trajectories.judge.{name}", "must be set to use this judge")
+        settings.require("curate.trajectories.judge")
         self._settings = settings
         self._http = http
         self._recorder = recorder

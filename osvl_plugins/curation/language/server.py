@@ -13,17 +13,17 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from osvl_plugins.backends.completion import Completion, ModelSettings
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, post
+from osvl_plugins.backends.remote import ask, post
 from osvl_plugins.curation.language.offline import OfflineLanguage, noun, question_text, statement, visual_expression
 from osvl_plugins.curation.language.prompts import ASK, GROUND, PROMPTS, REVIEW, REWRITE
 from osvl_plugins.curation.language.protocol import Language, Plan, Wording
-from osvl_plugins.errors import SettingError, ToolError
+from osvl_plugins.errors import ToolError
 from osvl_plugins.reward.judges.material import quoted
 from osvl_plugins.reward.judges.prompts import Prompt
-from osvl_plugins.settings import Settings
 
 PROVIDER = "language"
 TEMPERATURE = 0.7
@@ -33,17 +33,11 @@ MAX_CHARS = 10_000
 QUOTED_CHARS = 2000
 
 
-class LanguageSettings(Settings):
+class LanguageSettings(ModelSettings):
     """Who words the questions."""
 
     engine: Literal["offline", "server"] = "offline"
     """offline: rules, without a model. server: a model behind an OpenAI-compatible server."""
-    url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """Base address of the API, as in ``https://api.example.com/v1``."""
-    model: str = ""
-    """Name of the model on that server."""
-    key_env: str = ""
-    """Environment variable that holds the key; empty for a server that asks for none."""
     deadline_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds for one wording or one review, with all retries."""
     max_tokens: int = Field(default=1024, ge=32)
@@ -74,21 +68,7 @@ class _WrittenReview(_Written):
 W = TypeVar("W", bound=_Written)
 
 
-class _Message(Answer):
-    content: Text = ""
-    refusal: Text = ""
-
-
-class _Choice(Answer):
-    message: _Message
-    finish_reason: Text = ""
-
-
-class _Completion(Answer):
-    """What a server answers. What is no wording fails its ``check``, so that it is never cached."""
-
-    choices: list[_Choice] = Field(default_factory=list)
-
+class _Answered(Completion):
     def read(self, form: type[W]) -> W:
         """The one JSON object that the model wrote, but for reasoning before it and a fence around it."""
         choice = self.choices[0] if self.choices else None
@@ -96,7 +76,7 @@ class _Completion(Answer):
             raise ToolError("failed", f"{PROVIDER}: the model wrote nothing")
         if choice.message.refusal or choice.finish_reason == "content_filter":
             raise ToolError("denied", f"{PROVIDER}: the model refuses: {choice.message.refusal[:200]}")
-        text = choice.message.content.rpartition("</think>")[2].strip()
+        text = self.text
         if len(text) > MAX_CHARS:
             raise ToolError("limit", f"{PROVIDER}: the model wrote {len(text)} characters")
         if text.startswith("```") and text.endswith("```") and len(text) > 6:
@@ -107,17 +87,17 @@ class _Completion(Answer):
             raise ToolError("failed", f"{PROVIDER}: the model wrote no such JSON object: {text[:200]!r}") from None
 
 
-class _Worded(_Completion):
+class _Worded(_Answered):
     def check(self) -> None:
         self.read(_WrittenWording)
 
 
-class _Reviewed(_Completion):
+class _Reviewed(_Answered):
     def check(self) -> None:
         self.read(_WrittenReview)
 
 
-C = TypeVar("C", bound=_Completion)
+C = TypeVar("C", bound=_Answered)
 
 
 class ServerLanguage:
@@ -125,9 +105,7 @@ class ServerLanguage:
 
     def __init__(self, settings: LanguageSettings, http: Http, recorder: Recorder) -> None:
         """Raises ``SettingError`` without an address or a model."""
-        for name in ("url", "model"):
-            if not getattr(settings, name):
-                raise SettingError(f"language.{name}", "must be set to use the server engine")
+        settings.require("curate.language")
         self._settings = settings
         self._http = http
         self._recorder = recorder

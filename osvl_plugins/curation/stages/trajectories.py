@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from osvl_plugins.backends.budget import FileBudgets
+from osvl_plugins.backends.completion import ModelSettings
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.corpus.corpus import Corpus
@@ -43,17 +44,11 @@ PARALLEL = 16
 PUBLISHED_N = 5
 
 
-class ExpertSettings(Settings):
+class ExpertSettings(ModelSettings):
     """Who shows how questions are answered."""
 
     engine: Literal["scripted", "server"] = "scripted"
     """scripted: follows the known path, through the tools. server: a model behind an OpenAI-compatible server."""
-    url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """Base address of the API, as in ``https://api.example.com/v1``."""
-    model: str = ""
-    """Name of the model on that server."""
-    key_env: str = ""
-    """Environment variable that holds the key; empty for a server that asks for none."""
     deadline_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     """Seconds for one turn, with all retries."""
     max_tokens: int = Field(default=4096, ge=32)
@@ -107,9 +102,7 @@ def build_crew(settings: TrajectoriesSettings, http: Http, recorder: Recorder) -
 def _model(expert: ExpertSettings) -> ChatModel | None:
     if expert.engine == "scripted":
         return None
-    for name in ("url", "model"):
-        if not getattr(expert, name):
-            raise SettingError(f"curate.trajectories.expert.{name}", "must be set to use the server engine")
+    expert.require("curate.trajectories.expert")
     return ChatModel(
         expert.url,
         expert.model,

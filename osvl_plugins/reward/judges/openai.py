@@ -10,18 +10,18 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field, field_validator
 
+from osvl_plugins.backends.completion import Completion, ModelSettings
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.backends.recording_store import JSON
-from osvl_plugins.backends.remote import Answer, Text, ask, post
-from osvl_plugins.errors import JudgeFailed, SettingError, ToolError
+from osvl_plugins.backends.remote import ask, post
+from osvl_plugins.errors import JudgeFailed, ToolError
 from osvl_plugins.reward.answer import MAX_ANSWER_CHARS, final_answer
 from osvl_plugins.reward.judge import AccuracyJudge, QueryJudge, QueryVerdict, Verdict
 from osvl_plugins.reward.judges.majority import Majority
 from osvl_plugins.reward.judges.material import calls_material, living, question_material, searched, some_accepted
 from osvl_plugins.reward.judges.prompts import ACCURACY, QUERIES, Prompt
 from osvl_plugins.reward.judges.reading import read_ratings, read_verdict
-from osvl_plugins.settings import Settings
 from osvl_plugins.trajectory import Trajectory
 
 PROVIDER = "judge"
@@ -32,15 +32,9 @@ VOTE_TEMPERATURE = 0.7
 """Of each of several votes: at temperature 0 their seeds would change nothing."""
 
 
-class JudgeSettings(Settings):
+class JudgeSettings(ModelSettings):
     """The server that judges."""
 
-    url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    """Base address of the API, as in ``https://api.example.com/v1``."""
-    model: str = ""
-    """Name of the model on that server."""
-    key_env: str = ""
-    """Environment variable that holds the key; empty for a server that asks for none."""
     deadline_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds for one vote, from when it is one of the ``PARALLEL``: its retries and the wait for the budget's turn,
     behind the others of these."""
@@ -64,42 +58,23 @@ class JudgeSettings(Settings):
         return n
 
 
-class _Message(Answer):
-    content: Text = ""
-
-
-class _Choice(Answer):
-    message: _Message
-
-
-class _Completion(Answer):
-    """What a server answers. What cannot be read fails its ``check``, so that it is never cached."""
-
-    choices: list[_Choice] = Field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """What the model wrote; nothing where there is no choice."""
-        return self.choices[0].message.content if self.choices else ""
-
-
-class _Judged(_Completion):
+class _Judged(Completion):
     def verdict(self) -> Verdict:
-        return read_verdict(self.text)
+        return read_verdict(self.written)
 
     def check(self) -> None:
         self.verdict()
 
 
-class _Rated(_Completion):
+class _Rated(Completion):
     def verdict(self) -> QueryVerdict:
-        return read_ratings(self.text)
+        return read_ratings(self.written)
 
     def check(self) -> None:
         self.verdict()
 
 
-C = TypeVar("C", bound=_Completion)
+C = TypeVar("C", bound=Completion)
 
 
 class _Chat:
@@ -214,7 +189,7 @@ def accuracy_judge(settings: JudgeSettings, http: Http, recorder: Recorder, name
 
     Raises ``SettingError`` without an address or a model.
     """
-    _complete(settings, name)
+    settings.require(name)
     if settings.n == 1:
         return OpenAIJudge(settings, http, recorder)
     votes = [
@@ -225,11 +200,5 @@ def accuracy_judge(settings: JudgeSettings, http: Http, recorder: Recorder, name
 
 def query_judge(settings: JudgeSettings, http: Http, recorder: Recorder, name: str) -> QueryJudge:
     """The judge of searches that ``settings`` describe. Raises as ``accuracy_judge``."""
-    _complete(settings, name)
+    settings.require(name)
     return OpenAIQueryJudge(settings, http, recorder)
-
-
-def _complete(settings: JudgeSettings, name: str) -> None:
-    for field in ("url", "model"):
-        if not getattr(settings, field):
-            raise SettingError(f"{name}.{field}", "must be set to use this judge")
