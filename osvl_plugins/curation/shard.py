@@ -16,12 +16,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from osvl_plugins.backends.budget import FileBudgets
 from osvl_plugins.backends.http import Http
 from osvl_plugins.backends.recorder import Recorder
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.curation.candidate import Candidate, StageContext, StageResult
 from osvl_plugins.curation.folder import NOTING, RunFolder, read_rows
+from osvl_plugins.curation.graph.sides import held_out_nodes
 from osvl_plugins.curation.graph.store import Graph
 from osvl_plugins.curation.language.protocol import Language
 from osvl_plugins.curation.language.server import build_language
@@ -81,6 +85,7 @@ class Shop:
 
     settings: CurateSettings
     graph: Graph
+    held_out: NDArray[np.bool_]
     corpus: Corpus | None
     language: Language
     solver: Solver | None
@@ -94,7 +99,7 @@ class Shop:
         """A stage of rows."""
         settings = self.settings
         stages: dict[str, RowStage] = {
-            "question": lambda rows: question.run(rows, self.context(settings.question)),
+            "question": lambda rows: question.run(rows, self.context(settings.question), self.held_out),
             "rewrite": lambda rows: rewrite.run(rows, self.context(settings.rewrite)),
             "ground": lambda rows: ground.run(rows, self.context(settings.ground)),
             "filter": lambda rows: filter.run(rows, self.context(settings.filter), self.solver),
@@ -119,7 +124,8 @@ def _open_shop(graph: Path, corpus: Path | None, text: str) -> Shop:
     tested = any(settings.filter.tests)
     solver = build_solver(settings.filter.solver, http, recorder, opened) if tested else None
     crew = build_crew(settings.trajectories, http, recorder)
-    return Shop(settings, Graph.open(graph), opened, language, solver, crew)
+    linked = Graph.open(graph)
+    return Shop(settings, linked, held_out_nodes(linked, settings.paths), opened, language, solver, crew)
 
 
 def advance(job: Job, stages: Sequence[str], shard: int, repeats: AbstractSet[int]) -> Report:

@@ -25,8 +25,8 @@ from osvl_plugins.curation.cluster import over_shards, session
 from osvl_plugins.curation.folder import LOCK, STAGES, UNFINISHED, RunFolder
 from osvl_plugins.curation.graph.build import build_atlas_graph
 from osvl_plugins.curation.pipeline import run
-from osvl_plugins.curation.shard import ATTEMPTS, advance
-from osvl_plugins.curation.stages import rewrite
+from osvl_plugins.curation.shard import ATTEMPTS, advance, open_shop
+from osvl_plugins.curation.stages import paths, rewrite
 from osvl_plugins.curation.stages.rewrite import RewriteSettings
 from osvl_plugins.curation.stages.unique import find_repeats
 from osvl_plugins.curation.worlds import counterfactual
@@ -84,6 +84,19 @@ def test_imported_questions_join_once_whatever_the_shards(graph: Path, atlas: Co
     imported = [row for row in RunFolder(given.folder).rows("merge") if row.source == "asked"]
     assert sorted(row.question for row in imported) == [row["question"] for row in asked]
     assert len({row.split for row in imported}) == 1
+
+
+def test_no_page_is_on_a_path_or_an_answer_of_both_sides(graph: Path, atlas: Corpus, tmp_path: Path) -> None:
+    shop = open_shop(job(tmp_path / "out", graph, atlas))
+    asked = shop.stage("question")(paths.draw(0, 1500, shop.context(shop.settings.paths)).rows)
+    pages: dict[str, set[str]] = {"train": set(), "held_out": set()}
+    for row in asked.rows:
+        fact = shop.graph.page(shop.graph.node(row.path[-1])).fact(row.attribute)
+        assert fact is not None
+        pages[row.split].update(row.path, [fact.target] if fact.target else [])
+    assert pages["train"]
+    assert pages["held_out"]
+    assert not pages["train"] & pages["held_out"]
 
 
 def test_a_question_is_there_once(whole: Path) -> None:

@@ -9,6 +9,8 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from osvl_plugins.corpus.page import Fact, Page
@@ -38,8 +40,12 @@ class QuestionSettings(Settings):
     """Most facts that narrow the description of the last page down to it."""
 
 
-def run(rows: list[Candidate], context: StageContext[QuestionSettings]) -> StageResult:
+def run(
+    rows: list[Candidate], context: StageContext[QuestionSettings], held_out: NDArray[np.bool_] | None = None
+) -> StageResult:
     """Rows with attribute, answer and canonical question.
+
+    ``held_out``: (n,) the side of each page; with it no answer is a page of the other side than its path's.
 
     Reasons of rejects: ``shortcut`` (the path has a hop that a fact of an earlier page saves), ``no_attribute``,
     ``no_description`` (no description fits the last page alone), and those of
@@ -47,16 +53,22 @@ def run(rows: list[Candidate], context: StageContext[QuestionSettings]) -> Stage
 
     Raises ``CorpusError`` when a row is of another graph.
     """
-    return sorted_out(for_each(context.language, partial(_ask, context, certifier(context.graph)), rows))
+    return sorted_out(for_each(context.language, partial(_ask, context, certifier(context.graph), held_out), rows))
 
 
-async def _ask(context: StageContext[QuestionSettings], found: Certifier, row: Candidate) -> Candidate | Reject:
+async def _ask(
+    context: StageContext[QuestionSettings], found: Certifier, held_out: NDArray[np.bool_] | None, row: Candidate
+) -> Candidate | Reject:
     settings, rng = context.settings, context.rng(STAGE, row)
     route = Route.of(row, found)
     shortcut = find_shortcut(route)
     if shortcut:
         return Reject(row.id, STAGE, "shortcut", shortcut)
-    facts = [fact for fact in route.pages[-1].facts if is_attribute(fact, route, settings)]
+    facts = [
+        fact
+        for fact in route.pages[-1].facts
+        if is_attribute(fact, route, settings) and (held_out is None or _on_side(fact, row, found, held_out))
+    ]
     if not facts:
         return Reject(row.id, STAGE, "no_attribute", row.path[-1])
     fact = rng.choice(facts)
@@ -118,6 +130,10 @@ def accepted_answers(fact: Fact, found: Certifier) -> tuple[str, ...]:
     """The value of a fact and the names of the page that it leads to."""
     names = titles_of(found.page(found.node(fact.target))) if fact.target is not None else ()
     return tuple(dict.fromkeys([fact.value, *names]))
+
+
+def _on_side(fact: Fact, row: Candidate, found: Certifier, held_out: NDArray[np.bool_]) -> bool:
+    return fact.target is None or bool(held_out[found.node(fact.target)]) == (row.split == "held_out")
 
 
 def _states(page: Page, fact: Fact) -> bool:
