@@ -39,11 +39,13 @@ def session(parallel: int, address: str = "") -> Iterator[None]:
     }
     given = {"address": address} if address else {"address": "local", **local}
     try:
-        with _own_signals():
+        with held_signals() as came:
             ray.init(**given, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise OsvlError(f"Ray {'cannot be reached' if address else 'does not start'}: {error}") from error
     try:
+        for number in came:
+            signal.raise_signal(number)
         yield
     finally:
         ray.shutdown()
@@ -76,13 +78,21 @@ def over_shards(
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Put back the handler of SIGTERM, which Ray replaces by one that ends this process without a word."""
+def held_signals() -> Iterator[list[int]]:
+    """Hold SIGINT and SIGTERM back, and give the list of those that came; their handlers are put back at the end.
+
+    Ray that is interrupted while it starts can wait for itself without end, and it replaces the handler of SIGTERM by
+    one that ends this process without a word.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, frame: came.append(number))
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

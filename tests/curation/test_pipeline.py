@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from osvl_plugins.backends.locks import FileLock
 from osvl_plugins.corpus.corpus import Corpus
 from osvl_plugins.curation.candidate import Candidate, StageContext, StageResult, candidates_table
-from osvl_plugins.curation.cluster import over_shards, session
+from osvl_plugins.curation.cluster import held_signals, over_shards, session
 from osvl_plugins.curation.folder import LOCK, STAGES, UNFINISHED, RunFolder
 from osvl_plugins.curation.graph.build import build_atlas_graph
 from osvl_plugins.curation.pipeline import run
@@ -285,6 +285,16 @@ def test_a_terminated_run_leaves_no_process_and_goes_on_later(
     assert psutil.wait_procs(children, timeout=60)[1] == []
     finish(tmp_path / "out", graph, atlas, parallel=1)
     assert digests(tmp_path / "out") == digests(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_ray_has_started(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with held_signals() as came:
+        signal.raise_signal(number)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray does, with a handler of its own
+    assert came == [number]
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.slow
