@@ -7,6 +7,7 @@ log-probabilities. Sampled tokens are never decoded and tokenised again.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from osvl_plugins.threads import in_thread
 from osvl_plugins.trajectory import Span
 
 Message = dict[str, Any]
+_MARK = re.compile(r"(<image>)")
 
 
 class Sampled(NamedTuple):
@@ -100,6 +102,15 @@ class ChatTokens:
 def text_message(role: str, text: str) -> Message:
     """A message of words alone."""
     return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def marked_parts(content: str) -> list[dict[str, Any]]:
+    """The parts of ``content``, each ``<image>`` of which stands for a picture."""
+    return [
+        {"type": "image"} if piece == "<image>" else {"type": "text", "text": piece}
+        for piece in _MARK.split(content)
+        if piece
+    ]
 
 
 def text_of(message: Message) -> str:

@@ -94,8 +94,7 @@ def _parse_call(text: str) -> ToolCall:
     if not isinstance(arguments, dict):
         raise ToolError("parse", 'The tool call\'s "arguments" are not a JSON object.')
     try:
-        json.dumps(call, ensure_ascii=False).encode()
-        json.dumps(arguments, ensure_ascii=False).encode()
+        json.dumps([call, arguments], ensure_ascii=False).encode()
     except UnicodeEncodeError:
         # JSON can spell it, and no file or service takes it.
         raise ToolError("parse", "The tool call holds half of a surrogate pair, which is no character.") from None

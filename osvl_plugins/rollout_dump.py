@@ -46,6 +46,12 @@ class Damage:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """``row`` as a line of JSON, with its newline, that any file takes."""
+    # Half of a surrogate pair, which JSON can spell, is no UTF-8; so escaped it is JSON still.
+    return json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace").decode() + "\n"
+
+
 def read_dump(paths: Iterable[Path]) -> Iterator[Rollout | Damage]:
     """The trajectories of ``paths`` in order, one line at a time, with a ``Damage`` in place of a line without one.
 

@@ -75,8 +75,7 @@ def _run(cells: Sequence[Cell], size: Size, out: Path, corpus: Path, jobs: int, 
     started = time.monotonic()
     sft = prepare(Stages(home, console), home, corpus.resolve(), Path(".cache/sources").resolve(), SFT, console)
     for name in dict.fromkeys(cell.faults for cell in cells):
-        for temperature in (1.0, 0.0):
-            evaluate(sft, FAULTS[name], out / "sft" / name, home, temperature, size, stop)
+        evaluate(sft, FAULTS[name], out / "sft" / name, home, size, stop)
     lock, failures = threading.Lock(), []
 
     def say(message: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from examples.ablation.results import Result, interval
+from examples.ablation.train import EVALUATIONS
 from osvl_plugins.fatal import MODES
 
 STYLES = {
@@ -77,13 +78,12 @@ def _mean(steps: Sequence[Mapping[str, float]], name: str, end: int) -> float:
 def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, float]], out: Path) -> Path:
     """``accuracy.svg``: held-out accuracy of each mode, with every seed and the SFT checkpoint's as a line."""
     scenes = _scenes(groups)
-    worlds = ("calm", "faulty", "calm-greedy")
-    size = (4 * len(worlds), 3 * len(scenes))
+    size = (4 * len(EVALUATIONS), 3 * len(scenes))
     figure, axes = plt.subplots(
-        len(scenes), len(worlds), figsize=size, squeeze=False, layout="constrained", sharey=True
+        len(scenes), len(EVALUATIONS), figsize=size, squeeze=False, layout="constrained", sharey=True
     )
     for row, (scene, modes) in zip(axes, scenes.items(), strict=True):
-        for ax, world in zip(row, worlds, strict=True):
+        for ax, world in zip(row, EVALUATIONS, strict=True):
             for place, (mode, results) in enumerate(modes.items()):
                 values = [result.accuracy[world] for result in results if world in result.accuracy]
                 if not values:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from scipy.stats import t as student
 
 from examples.ablation.cells import Cell
-from examples.ablation.train import DONE, KEPT, METRICS, WORLDS
+from examples.ablation.train import DONE, EVALUATIONS, KEPT, METRICS
 from osvl_plugins.fatal import MODES
 
 LAST = 0.2
@@ -111,7 +111,7 @@ def gain(of: Sequence[Result], over: Sequence[Result], value: Callable[[Result],
 
 def table(results: Sequence[Result], sft: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown. ``sft``: accuracies of the SFT checkpoint by name of the faults."""
-    columns = [*WORLDS, "calm-greedy"]
+    columns = list(EVALUATIONS)
     head = [
         "estimator",
         "mode",

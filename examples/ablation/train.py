@@ -21,22 +21,15 @@ from osvl_plugins.tools.faults import FaultSettings
 KEPT = {
     "reward": "critic/score/mean",
     "accuracy": "osvl/reward/accuracy/mean",
-    "query": "osvl/reward/query/mean",
-    "format": "osvl/reward/format/mean",
     "turns": "osvl/turns/mean",
     "fatal_rate": "osvl/fatal_rate/mean",
-    "clamped_rows": "osvl/clamped_rows",
-    "masked_tokens": "osvl/masked_tokens",
-    "grad_norm": "actor/grad_norm",
-    "gen_s": "timing_s/gen",
-    "update_s": "timing_s/update_actor",
     "step_s": "timing_s/step",
 }
 """What is read of a step, by verl's names."""
 METRICS = "metrics-{}.jsonl"
 """verl's own log of the metrics, one file for each attempt at a run."""
-WORLDS = ("calm", "faulty")
-"""Tools that work; tools that fail as they did in the cell's training."""
+EVALUATIONS = {"calm": 1.0, "faulty": 1.0, "calm-greedy": 0.0}
+"""Temperature by name: tools that work, tools that fail as they did in the cell's training, tools that work."""
 DONE = "done.json"
 
 
@@ -103,18 +96,18 @@ def train(cell: Cell, size: Size, folder: Path, home: Path, say: Callable[[str],
     return checkpoint
 
 
-def evaluate(
-    model: Path, faults: FaultSettings, out: Path, home: Path, temperature: float, size: Size, stop: threading.Event
-) -> None:
-    """The held-out questions, in both ``WORLDS`` or, greedily or without faults, the calm one; reports in ``out``.
+def evaluate(model: Path, faults: FaultSettings, out: Path, home: Path, size: Size, stop: threading.Event) -> None:
+    """The held-out questions in all ``EVALUATIONS``, without faults in the calm ones; reports in ``out``.
 
     Raises ``OsvlError`` when ``osvl eval`` fails, and when ``stop`` is set.
     """
-    for world in WORLDS if temperature and faults.start + faults.rise else WORLDS[:1]:
-        folder = out / (world if temperature else f"{world}-greedy")
-        agent = with_faults(tiny_agent(home / "atlas"), faults if world == "faulty" else FaultSettings())
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        config = folder.parent / f"{world}.yaml"
+    for name, temperature in EVALUATIONS.items():
+        folder, is_faulty = out / name, name == "faulty"
+        if is_faulty and not faults.start + faults.rise:
+            continue
+        agent = with_faults(tiny_agent(home / "atlas"), faults if is_faulty else FaultSettings())
+        out.mkdir(parents=True, exist_ok=True)
+        config = folder.with_suffix(".yaml")
         config.write_text(json.dumps({"osvl": agent.model_dump(mode="json")}))  # JSON is YAML
         command = [
             str(Path(sys.executable).with_name("osvl")), "eval", "run", str(home / "data" / "held_out.parquet"),
@@ -143,8 +136,7 @@ def run_cell(cell: Cell, size: Size, out: Path, home: Path, say: Callable[[str],
     if (folder / DONE).exists():
         return
     model = train(cell, size, folder / "run", home, lambda message: say(f"{cell.name}: {message}"), stop)
-    for temperature in (1.0, 0.0):
-        evaluate(model, FAULTS[cell.faults], folder / "evaluation", home, temperature, size, stop)
+    evaluate(model, FAULTS[cell.faults], folder / "evaluation", home, size, stop)
     shutil.copytree(model, folder / "model", dirs_exist_ok=True)
     for spent in (folder / "run").glob("global_step_*"):
         shutil.rmtree(spent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from osvl_plugins.evaluation.question import BadRow, Question
     from osvl_plugins.evaluation.record import CaseRecord
     from osvl_plugins.evaluation.report import RunReport
+    from osvl_plugins.inference.policies import Policies
 
 OUT = Path("outputs/eval")
 COMPARED = Path("outputs/compare")
@@ -72,11 +74,10 @@ def _run(args: argparse.Namespace) -> int:
     from osvl_plugins.evaluation.modes import Play, build_mode_tools
     from osvl_plugins.evaluation.report import write_report
 
-    if args.model_path is None and not args.model:
-        raise OsvlError("--server needs --model, the name of the model there; the server lists it at URL/models")
     if args.model_path is not None and not args.model_path.is_dir():
         raise OsvlError(f"{args.model_path}: there is no folder with a checkpoint")
     agent = agent_settings(args)
+    policies = chosen_policies(args, agent)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     folder = args.out or OUT / _slug(f"{args.model or Path(args.model_path).name}-{args.mode}")
     signals: list[int] = []
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         agent = _dated(agent, ledger.manifest)
         play = Play(build_mode_tools(args.mode, agent), agent, args.mode, system=args.system)
-        asyncio.run(_until_signal(_cases(args, play, ledger, console), signals))
+        asyncio.run(_until_signal(_cases(args, policies, play, ledger, console), signals))
     except (asyncio.CancelledError, OsvlError) as error:
         goes_on = f"{len(ledger.kept)} cases are kept; the same command goes on with the others{_again(ledger)}"
         if isinstance(error, OsvlError):
@@ -118,7 +119,13 @@ def _again(ledger: Ledger) -> str:
     return f"; --retry-errors runs the {errors} with an error again" if errors else ""
 
 
-async def _cases(args: argparse.Namespace, play: Play, ledger: Ledger, console: Console) -> None:
+async def _cases(
+    args: argparse.Namespace,
+    policies: AbstractAsyncContextManager[Policies],
+    play: Play,
+    ledger: Ledger,
+    console: Console,
+) -> None:
     from osvl_plugins.evaluation.case import Patience
     from osvl_plugins.evaluation.progress import CaseProgress
     from osvl_plugins.evaluation.run import run_cases
@@ -132,12 +139,12 @@ async def _cases(args: argparse.Namespace, play: Play, ledger: Ledger, console: 
         progress.kept(record, again)
 
     try:
-        async with chosen_policies(args, play.agent) as policies:
+        async with policies as policy:
             with CaseProgress(console, ledger.manifest.cases, len(before), right, errors) as progress:
                 await run_cases(
                     _questions(args),
                     play,
-                    lambda: policies(lambda piece: None),
+                    lambda: policy(lambda piece: None),
                     keep,
                     samples=args.samples,
                     seed=args.seed,

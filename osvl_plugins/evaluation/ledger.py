@@ -81,8 +81,7 @@ class Ledger:
 
         Raises ``OsvlError`` when its case is there already without an error, or the disk takes no more.
         """
-        # Half of a surrogate pair, which JSON can spell, is no UTF-8; so escaped it is JSON still.
-        line = record.to_line().encode(errors="backslashreplace")
+        line = record.to_line().encode()
         with self._turn:
             before = self.kept.get(record.key)
             if before is not None and before.fault is None:

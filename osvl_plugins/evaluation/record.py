@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from osvl_plugins.reward.composite import Reward
+from osvl_plugins.rollout_dump import json_line
 from osvl_plugins.trajectory import Trajectory
 
 Fault = Literal[
@@ -76,7 +77,7 @@ class CaseRecord:
             "seconds": self.seconds,
             "attempts": self.attempts,
         }
-        return json.dumps(row, ensure_ascii=False) + "\n"
+        return json_line(row)
 
     @classmethod
     def from_line(cls, line: str | bytes) -> CaseRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +16,7 @@ from osvl_plugins.episode import Policy, Task, run_episode
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.images import ImageStore
+from osvl_plugins.rollout_dump import json_line
 from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Span, Trajectory, Turn
@@ -97,8 +97,7 @@ class Run:
             self._keep(record.id)
         file = self.folder / TRAJECTORY
         row = {"world": "run", "index": 0, "trajectory": trajectory.to_dict()}
-        # Half of a surrogate pair, which JSON can spell, is no UTF-8; so escaped it is JSON still.
-        file.write_bytes(json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
+        file.write_text(json_line(row), encoding="utf-8")
         return file
 
     def _keep(self, image_id: str) -> Path:

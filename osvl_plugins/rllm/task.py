@@ -9,12 +9,11 @@ validation.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from osvl_plugins.conversation import Message
+from osvl_plugins.conversation import marked_parts
 from osvl_plugins.data.parquet import read_rows
 from osvl_plugins.episode import Task
 from osvl_plugins.errors import OsvlError
@@ -22,7 +21,6 @@ from osvl_plugins.images import ImageSettings, decode
 from osvl_plugins.reward.composite import Sample, question_of
 from osvl_plugins.trajectory import Trajectory
 
-_MARK = re.compile(r"(<image>)")
 _URL = "data:image;base64,"
 
 
@@ -54,11 +52,7 @@ def read_episode(task: Mapping[str, Any], bounds: ImageSettings, seed: str) -> T
     prompt = task.get("prompt")
     if not prompt:
         raise ValueError("the task has no prompt; osvl_plugins.rllm.dataset makes tasks that have one")
-    messages: list[Message] = []
-    for message in prompt:
-        pieces = [piece for piece in _MARK.split(message["content"]) if piece]
-        parts = [{"type": "image"} if piece == "<image>" else {"type": "text", "text": piece} for piece in pieces]
-        messages.append({"role": message["role"], "content": parts})
+    messages = [{"role": message["role"], "content": marked_parts(message["content"])} for message in prompt]
     images = [decode(_encoded(picture), bounds) for picture in task.get("images") or ()]
     return Task(messages, images, question_of(messages), seed)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import re
 from collections.abc import Sequence
 from types import MethodType
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from osvl_plugins import torchvision_ops
-from osvl_plugins.conversation import ChatTokens, Message
+from osvl_plugins.conversation import ChatTokens, Message, marked_parts
 from osvl_plugins.curation.parquet_rows import ParquetRows
 from osvl_plugins.errors import OsvlError, SettingError, ToolError
 from osvl_plugins.images import ImageSettings, bounded, decode
@@ -30,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 # A spawned worker imports this module, and then transformers' processors, without having imported verl.
 torchvision_ops.allow_missing()
-
-_IMAGE = re.compile(r"(<image>)")
 
 
 class ConversationDataset(Dataset[dict[str, Any]]):
@@ -183,7 +180,7 @@ def conversation_pieces(
     alternate with turns of the assistant, and when the messages show another number of pictures than there are.
     """
     first = next((i for i, message in enumerate(messages) if message["role"] == "assistant"), len(messages))
-    parts = [_parts(message) for message in messages]
+    parts = [{"role": message["role"], "content": marked_parts(message["content"])} for message in messages]
     shown = [_pictures(message) for message in parts]
     if sum(shown) != len(images):
         raise ValueError(f"the messages show {sum(shown)} pictures and the row has {len(images)}")
@@ -232,12 +229,3 @@ def _turns(pieces: Sequence[Piece]) -> int:
 def _pictures(message: Message) -> int:
     """How many pictures a message of another than the assistant shows; what the assistant writes is text alone."""
     return 0 if message["role"] == "assistant" else sum(part["type"] == "image" for part in message["content"])
-
-
-def _parts(message: Message) -> Message:
-    parts = [
-        {"type": "image"} if piece == "<image>" else {"type": "text", "text": piece}
-        for piece in _IMAGE.split(message["content"])
-        if piece
-    ]
-    return {"role": message["role"], "content": parts}

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from osvl_plugins.conversation import marked_parts
 from osvl_plugins.data.pictures import MAX_ROW_BYTES, check
 from osvl_plugins.data.records import Record
 from osvl_plugins.data.report import Rejected
@@ -135,17 +136,8 @@ def _messages(asked: Asked) -> list[dict[str, Any]]:
     messages = []
     for place, message in enumerate(asked.said):
         first = MARK * len(asked.pictures) if not marks and place == last else ""
-        messages.append({"role": message.role, "content": _parts(first + message.content)})
+        messages.append({"role": message.role, "content": marked_parts(first + message.content)})
     return messages
-
-
-def _parts(content: str) -> list[dict[str, Any]]:
-    text, *after_pictures = content.split(MARK)
-    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
-    for text in after_pictures:
-        parts.append({"type": "image"})
-        parts += [{"type": "text", "text": text}] if text else []
-    return parts
 
 
 def _pictures(asked: Asked, pictures: RowPictures, look_at: Callable[[bytes], None]) -> list[bytes]:
