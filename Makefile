@@ -1,5 +1,5 @@
-# make demo | test | test-slow | test-llamafactory | test-rllm | lint | bench | soak | clean: each sets up what it needs and can be
-# run again at any time.
+# make demo | test | test-slow | test-llamafactory | test-rllm | lint | bench | soak | clean
+# Each sets up what it needs and can be run again at any time.
 
 PYTHON ?= python3
 VENV ?= .venv

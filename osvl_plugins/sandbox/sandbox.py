@@ -120,6 +120,7 @@ class Sandbox:
                 server.close()
             self._server = server = ServerProcess(self.settings.timeout_s, self.settings.memory_mb * MEGABYTE)
             self._starting = asyncio.create_task(server.start())
+            self._starting.add_done_callback(_taken)
             self._slots = asyncio.Semaphore(self.settings.processes or len(os.sched_getaffinity(0)))
         slots = self._slots
         if self._starting is not None:
@@ -159,6 +160,12 @@ class Sandbox:
         """End the server and all calls."""
         if self._server is not None and (thread := self._server.close()) is not None:
             await asyncio.to_thread(thread.join)
+
+
+def _taken(starting: asyncio.Task[None]) -> None:
+    """Whoever waits is told by the task itself; when all were cancelled, asyncio would log its exception as lost."""
+    if not starting.cancelled():
+        starting.exception()
 
 
 def _error(status: int, report: str) -> str | None:

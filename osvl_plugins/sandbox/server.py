@@ -80,11 +80,11 @@ def main(number: int, folder: str, timeout_s: float, memory_bytes: int) -> NoRet
         check(children)
     except (Unsupported, OSError, ImportError) as missing:
         scratch.remove(folder)
-        owner.send(encode(Refused(str(missing))))
+        with contextlib.suppress(ConnectionError):
+            owner.send(encode(Refused(str(missing))))
         sys.exit(1)
     children.prepare()
-    owner.send(encode(Ready(names, abi, ", ".join(packages))))
-    serve(owner, owner_ended, children)
+    serve(owner, owner_ended, children, Ready(names, abi, ", ".join(packages)))
     children.close()
     scratch.remove(folder)
     os._exit(0)
@@ -120,11 +120,12 @@ def check(children: Children) -> None:
         raise Unsupported(f"code in it is not isolated: {ended[0].problem or told or ended[0].status}")
 
 
-def serve(owner: socket.socket, owner_ended: int, children: Children) -> None:
-    """Run the owner's calls until it is gone."""
+def serve(owner: socket.socket, owner_ended: int, children: Children, ready: Ready) -> None:
+    """Say ``ready`` and run the owner's calls until it is gone, which it may be at once."""
     children.selector.register(owner, selectors.EVENT_READ)
     children.selector.register(owner_ended, selectors.EVENT_READ)
     with contextlib.suppress(ConnectionError):
+        owner.send(encode(ready))
         while True:
             for key, _ in children.selector.select(children.patience()):
                 if key.fd == owner_ended:

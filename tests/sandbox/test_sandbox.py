@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -277,6 +278,27 @@ async def test_a_call_that_waits_can_be_cancelled() -> None:
         assert (await asyncio.wait_for(sandbox.run("3"), 10)).stdout == "3\n"
 
     await closing(act, processes=1)
+
+
+async def test_a_call_that_is_cancelled_while_the_server_starts_leaves_no_folder_and_no_message(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "END_S", 60)
+    sandbox = Sandbox(SandboxSettings())
+    run = asyncio.create_task(sandbox.run("1"))
+    while sandbox._server is None or sandbox._server._process is None:
+        await asyncio.sleep(0.01)
+    folder, process = Path(sandbox._server._folder), sandbox._server._process
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    await sandbox.aclose()
+    assert process.returncode == 0
+    assert not folder.exists()
+    del sandbox, run
+    gc.collect()  # a task whose exception nobody took says so when it goes
+    assert not caplog.records
+    assert capfd.readouterr().err == ""
 
 
 async def test_a_server_that_dies_fails_its_calls_and_the_next_call_starts_another() -> None:
