@@ -111,38 +111,33 @@ def gain(of: Sequence[Result], over: Sequence[Result], value: Callable[[Result],
 
 def table(results: Sequence[Result], sft: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown. ``sft``: accuracies of the SFT checkpoint by name of the faults."""
-    columns = list(EVALUATIONS)
+    worlds = list(EVALUATIONS)
     head = [
-        "estimator",
-        "mode",
-        "faults",
-        "other",
-        "seeds",
-        *columns,
-        "faulty − vanilla",
-        "late reward",
-        "turns",
+        "estimator", "mode", "faults", "other", "seeds", *worlds, "over SFT", "over vanilla", "late reward", "turns",
         "fatal",
-    ]
-    rows = [["", "SFT alone", faults, "", "", *(_plain(known.get(name)) for name in columns), "", "", "", ""]
+    ]  # fmt: skip
+    rows = [["", "SFT alone", faults, "", "", *(_plain(known.get(world)) for world in worlds), *[""] * 5]
             for faults, known in sft.items()]  # fmt: skip
     groups = by_setting(results)
     for setting, group in groups.items():
         estimator, mode, faults, *other = setting
-        vanilla = groups.get((estimator, "vanilla", faults, *other))
-        over = gain(group, vanilla, _world) if vanilla and mode != "vanilla" else None
         held_out = [
-            str(interval([one.accuracy[name] for one in group])) if name in group[0].accuracy else ""
-            for name in columns
+            str(interval([one.accuracy[world] for one in group])) if world in group[0].accuracy else ""
+            for world in worlds
         ]
+        trained = interval([_world(one.accuracy) for one in group])
+        start = _world(sft[faults]) if faults in sft else math.nan
+        vanilla = groups.get((estimator, "vanilla", faults, *other))
+        over = gain(group, vanilla, lambda one: _world(one.accuracy)) if vanilla and mode != "vanilla" else None
         late = [str(interval([one.late(name) for one in group])) for name in ("reward", "turns", "fatal_rate")]
-        rows.append([estimator, mode, faults, " ".join(other), str(len(group)), *held_out, str(over or ""), *late])
+        gains = [str(trained._replace(mean=trained.mean - start)), str(over or "")]
+        rows.append([estimator, mode, faults, " ".join(other), str(len(group)), *held_out, *gains, *late])
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def _world(result: Result) -> float:
-    """Accuracy in the world of its training."""
-    return result.accuracy.get("faulty", result.accuracy["calm"])
+def _world(accuracy: Mapping[str, float]) -> float:
+    """In the world of the training."""
+    return accuracy.get("faulty", accuracy.get("calm", math.nan))
 
 
 def _plain(value: float | None) -> str:
@@ -160,7 +155,8 @@ def write_results(out: Path) -> Path:
         pictures = [draw_curves(by_setting(results), out), draw_means(by_setting(results), sft, out)]
     text = [
         "Accuracy on held-out questions at temperature 1 (calm: tools work; faulty: as in training), calm-greedy at 0.",
-        "Late: mean over the last fifth of the steps. ±: 95 % interval over seeds.",
+        "Over SFT, over vanilla: difference in the world of the training. Late: mean over the last fifth of the steps.",
+        "±: 95 % interval over seeds.",
         "",
         table(results, sft),
         "",

@@ -37,12 +37,13 @@ DONE = "done.json"
 class Size:
     """How much every cell trains: ``prompts`` × ``samples`` episodes a step."""
 
-    steps: int = 30
+    steps: int = 20
     prompts: int = 16
     samples: int = 8
-    lr: float = 1e-4
+    lr: float = 3e-4
+    """The highest."""
     save_every: int = 10
-    questions: int = 400
+    questions: int = 200
     """Of every evaluation."""
     threads: int = 1
 
@@ -50,7 +51,9 @@ class Size:
     def overrides(self) -> list[str]:
         """For verl's launcher.
 
-        The old log-probabilities are those that the rollout recorded, since actor and server compute the same here.
+        Twenty updates of Adam end where the last batches happened to point: the learning rate rises over a fifth of the
+        steps, while its moments are those of a few batches, and falls to 0 by a cosine. The old log-probabilities are
+        those that the rollout recorded, since actor and server compute the same here.
         """
         return [
             f"trainer.total_training_steps={self.steps}",
@@ -58,6 +61,8 @@ class Size:
             f"data.train_batch_size={self.prompts}",
             f"actor_rollout_ref.actor.ppo_mini_batch_size={self.prompts}",
             f"actor_rollout_ref.actor.optim.lr={self.lr:g}",
+            f"actor_rollout_ref.actor.optim.lr_warmup_steps={self.steps // 5}",
+            "actor_rollout_ref.actor.optim.lr_scheduler_type=cosine",
             f"actor_rollout_ref.rollout.n={self.samples}",
             f"+actor_rollout_ref.rollout.engine_kwargs.transformers.threads={self.threads}",
             "actor_rollout_ref.rollout.calculate_log_probs=true",

@@ -107,16 +107,20 @@ def test_a_cell_that_is_not_done_is_in_no_table(tmp_path: Path) -> None:
     assert [result.cell.mode for result in read_results(tmp_path)] == ["vanilla"]
 
 
-def test_the_table_compares_with_vanilla_seed_by_seed(tmp_path: Path) -> None:
+def test_the_table_compares_with_sft_and_with_vanilla_seed_by_seed(tmp_path: Path) -> None:
     for seed, base in ((1, 0.3), (2, 0.5)):
         done(tmp_path, Cell(mode="vanilla", seed=seed), base, [0.0] * 8 + [0.4, 0.6])
         done(tmp_path, Cell(seed=seed), base + 0.1, [0.5] * 10)
-    rows = [line.split(" | ") for line in table(read_results(tmp_path), {"severe": {"calm": 0.25}}).splitlines()]
+    rows = [
+        line.split(" | ")
+        for line in table(read_results(tmp_path), {"severe": {"calm": 0.25, "faulty": 0.2}}).splitlines()
+    ]
     sft, vanilla, clamp = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
     assert (sft["mode"], sft["calm"]) == ("SFT alone", "0.250")
     assert vanilla["faulty"].startswith("0.400 ±")
     assert vanilla["late reward"] == "0.500 ± 0.000"
-    assert clamp["faulty − vanilla"] == "0.100 ± 0.000"
+    assert vanilla["over SFT"].startswith("0.200 ± 1.27")
+    assert clamp["over vanilla"] == "0.100 ± 0.000"
 
 
 def test_the_page_of_a_part_of_the_cells_is_whole(tmp_path: Path) -> None:
