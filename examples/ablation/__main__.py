@@ -9,19 +9,23 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from examples.ablation.cells import ESTIMATORS, FAULTS, Cell, Grid
 from examples.ablation.results import write_results
-from examples.ablation.train import Size, evaluate, run_cell
+from examples.ablation.train import Size, evaluate, run_cell, worlds
 from osvl_plugins.demo import Scale, Stages, prepare
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
+from osvl_plugins.tools.faults import FaultSettings
 
 SFT = Scale(sft_rows=2400, sft_steps=260, rl_steps=300, rl_prompts=16, questions=400)
 """The data of every cell, and its SFT; the numbers of RL are the cells' own."""
+SFT_TRIES = 4
+"""What SFT gives is compared with all cells."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -74,8 +78,10 @@ def _run(cells: Sequence[Cell], size: Size, out: Path, corpus: Path, jobs: int, 
     home, stop = out / "home", threading.Event()
     started = time.monotonic()
     sft = prepare(Stages(home, console), home, corpus.resolve(), Path(".cache/sources").resolve(), SFT, console)
-    for name in dict.fromkeys(cell.faults for cell in cells):
-        evaluate(sft, FAULTS[name], out / "sft" / name, home, size, stop)
+    often = replace(size, tries=SFT_TRIES)
+    evaluate(sft, worlds(FaultSettings()), out / "sft" / "none", home, often, stop)
+    for name in dict.fromkeys(cell.faults for cell in cells if cell.faults != "none"):
+        evaluate(sft, {"faulty": FAULTS[name]}, out / "sft" / name, home, often, stop)
     lock, failures = threading.Lock(), []
 
     def say(message: str) -> None:

@@ -150,6 +150,7 @@ def write_results(out: Path) -> Path:
 
     results = read_results(out)
     sft = {folder.name: accuracies(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
+    sft = {faults: {**sft.get("none", {}), **known} for faults, known in sft.items()}
     pictures = []
     if results:
         pictures = [draw_curves(by_setting(results), out), draw_means(by_setting(results), sft, out)]

@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ KEPT = {
 METRICS = "metrics-{}.jsonl"
 """verl's own log of the metrics, one file for each attempt at a run."""
 EVALUATIONS = {"calm": 1.0, "faulty": 1.0, "calm-greedy": 0.0}
-"""Temperature by name: tools that work, tools that fail as they did in the cell's training, tools that work."""
+"""Temperature by name: tools that work, tools that fail as they did in the training, tools that work."""
 DONE = "done.json"
 
 
@@ -45,6 +45,8 @@ class Size:
     save_every: int = 10
     questions: int = 200
     """Of every evaluation."""
+    tries: int = 2
+    """Episodes of each at temperature 1."""
     threads: int = 1
 
     @property
@@ -101,26 +103,32 @@ def train(cell: Cell, size: Size, folder: Path, home: Path, say: Callable[[str],
     return checkpoint
 
 
-def evaluate(model: Path, faults: FaultSettings, out: Path, home: Path, size: Size, stop: threading.Event) -> None:
-    """The held-out questions in all ``EVALUATIONS``, without faults in the calm ones; reports in ``out``.
+def worlds(faults: FaultSettings) -> dict[str, FaultSettings]:
+    """The evaluations of what was trained with ``faults``, and the faults of each."""
+    calm = FaultSettings()
+    return {"calm": calm, **({"faulty": faults} if faults != calm else {}), "calm-greedy": calm}
+
+
+def evaluate(
+    model: Path, among: Mapping[str, FaultSettings], out: Path, home: Path, size: Size, stop: threading.Event
+) -> None:
+    """The held-out questions in the worlds ``among``, by names of ``EVALUATIONS``; reports in ``out``.
 
     Raises ``OsvlError`` when ``osvl eval`` fails, and when ``stop`` is set.
     """
-    for name, temperature in EVALUATIONS.items():
-        folder, is_faulty = out / name, name == "faulty"
-        if is_faulty and not faults.start + faults.rise:
-            continue
-        agent = with_faults(tiny_agent(home / "atlas"), faults if is_faulty else FaultSettings())
-        out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, faults in among.items():
+        folder, temperature = out / name, EVALUATIONS[name]
+        agent = with_faults(tiny_agent(home / "atlas"), faults)
         config = folder.with_suffix(".yaml")
         config.write_text(json.dumps({"osvl": agent.model_dump(mode="json")}))  # JSON is YAML
         command = [
             str(Path(sys.executable).with_name("osvl")), "eval", "run", str(home / "data" / "held_out.parquet"),
             "--model-path", str(model), "--config", str(config), "--temperature", f"{temperature:g}",
-            "--limit", str(size.questions), "--out", str(folder),
+            "--limit", str(size.questions), "--samples", str(size.tries if temperature else 1), "--out", str(folder),
         ]  # fmt: skip
         log = folder.with_suffix(".log")
-        run_logged(command, log, 60 + 10 * size.questions, _environment(home, size), stop=stop)
+        run_logged(command, log, 60 + 10 * size.questions * size.tries, _environment(home, size), stop=stop)
 
 
 def _environment(home: Path, size: Size) -> dict[str, str]:
@@ -141,7 +149,7 @@ def run_cell(cell: Cell, size: Size, out: Path, home: Path, say: Callable[[str],
     if (folder / DONE).exists():
         return
     model = train(cell, size, folder / "run", home, lambda message: say(f"{cell.name}: {message}"), stop)
-    evaluate(model, FAULTS[cell.faults], folder / "evaluation", home, size, stop)
+    evaluate(model, worlds(FAULTS[cell.faults]), folder / "evaluation", home, size, stop)
     shutil.copytree(model, folder / "model", dirs_exist_ok=True)
     for spent in (folder / "run").glob("global_step_*"):
         shutil.rmtree(spent)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from examples.ablation import __main__ as ablation
 from examples.ablation.cells import FAULTS, Cell, Grid
 from examples.ablation.results import Result, by_setting, gain, interval, read_results, table, write_results
-from examples.ablation.train import DONE, KEPT, METRICS, Size
+from examples.ablation.train import DONE, KEPT, METRICS, Size, worlds
 from osvl_plugins.fatal import MODES
+from osvl_plugins.tools.faults import FaultSettings
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
 from osvl_plugins.verl.trainer import check
 from tests.verl.configs import compose
@@ -105,6 +106,22 @@ def test_a_cell_that_is_not_done_is_in_no_table(tmp_path: Path) -> None:
     done(tmp_path, Cell(mode="vanilla"), 0.5, [0.1])
     (tmp_path / "cells" / Cell().name / DONE).unlink()
     assert [result.cell.mode for result in read_results(tmp_path)] == ["vanilla"]
+
+
+def test_only_what_was_trained_with_faults_is_evaluated_with_them() -> None:
+    calm = FaultSettings()
+    assert worlds(FAULTS["none"]) == {"calm": calm, "calm-greedy": calm}
+    assert worlds(FAULTS["late"]) == {"calm": calm, "faulty": FAULTS["late"], "calm-greedy": calm}
+
+
+def test_the_page_knows_the_checkpoint_of_sft_in_every_world(tmp_path: Path) -> None:
+    done(tmp_path, Cell(), 0.5, [0.1, 0.2])
+    for faults, world, accuracy in (("none", "calm", 0.321), ("severe", "faulty", 0.123)):
+        report = tmp_path / "sft" / faults / world / "report.json"
+        report.parent.mkdir(parents=True)
+        report.write_text(json.dumps({"total": {"accuracy": accuracy}}))
+    rows = [line for line in write_results(tmp_path).read_text().splitlines() if "SFT alone | severe" in line]
+    assert "| 0.321 | 0.123 |" in rows[0]
 
 
 def test_the_table_compares_with_sft_and_with_vanilla_seed_by_seed(tmp_path: Path) -> None:
