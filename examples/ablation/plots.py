@@ -11,11 +11,13 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from examples.ablation.cells import Cell
 from examples.ablation.results import Result, interval
 from examples.ablation.train import EVALUATIONS
 from osvl_plugins.fatal import MODES
@@ -35,6 +37,8 @@ CURVES = {
 }
 WINDOW = 5
 """Steps that a point of a curve is the mean of."""
+ENOUGH = 3
+"""Seeds of which an interval is drawn; that of two is wider than any axis."""
 
 Groups = Mapping[tuple[str, ...], Sequence[Result]]
 
@@ -50,9 +54,10 @@ def draw_curves(groups: Groups, out: Path) -> Path:
             for mode, results in modes.items():
                 _curve(ax, mode, name, results)
             ax.set_xlabel("step")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.set_ylabel(label)
         row[0].set_title(scene, loc="left", fontsize=9)
-    axes[0][0].legend(fontsize=8)
+        row[0].legend(fontsize=8)
     return _saved(figure, out / "curves.svg")
 
 
@@ -65,7 +70,7 @@ def _curve(ax: Axes, mode: str, name: str, results: Sequence[Result]) -> None:
     ax.plot(
         ends, means, color=colour, linestyle=dash, marker=mark, markevery=max(1, length // 8), markersize=4, label=mode
     )
-    if results[1:]:
+    if len(results) >= ENOUGH:
         low, high = ([point.mean + sign * point.half for point in points] for sign in (-1, 1))
         ax.fill_between(ends, low, high, color=colour, alpha=0.12, linewidth=0)
 
@@ -84,29 +89,41 @@ def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, float]], out: Path
     )
     for row, (scene, modes) in zip(axes, scenes.items(), strict=True):
         for ax, world in zip(row, EVALUATIONS, strict=True):
-            for place, (mode, results) in enumerate(modes.items()):
-                values = [result.accuracy[world] for result in results if world in result.accuracy]
-                if not values:
-                    continue
-                colour, _, mark = STYLES[mode]
-                mean = interval(values)
-                ax.errorbar(place, mean.mean, yerr=mean.half, color=colour, marker=mark, capsize=4)
-                ax.plot([place + 0.15] * len(values), values, ".", color="0.4", markersize=4)
+            values = {mode: [one.accuracy[world] for one in results if world in one.accuracy]
+                      for mode, results in modes.items()}  # fmt: skip
+            if not any(values.values()):
+                ax.set_visible(False)
+                continue
+            for mode, seeds in values.items():
+                _mean_and_seeds(ax, mode, seeds)
             start = sft.get(next(iter(modes.values()))[0].cell.faults, {}).get(world)
             if start is not None:
                 ax.axhline(start, color="0.5", linewidth=1, linestyle=(0, (1, 3)), label="SFT")
                 ax.legend(fontsize=8)
-            ax.set_xticks(range(len(modes)), [mode.replace("_", "\n") for mode in modes], fontsize=8)
+            ax.set_xticks(range(len(MODES)), [mode.replace("_", "\n") for mode in MODES], fontsize=8)
+            ax.set_xlim(-0.5, len(MODES) - 0.5)
             ax.set_title(world, fontsize=9)
         row[0].set_ylabel(f"held-out accuracy (share)\n{scene}", fontsize=8)
     return _saved(figure, out / "accuracy.svg")
 
 
+def _mean_and_seeds(ax: Axes, mode: str, seeds: Sequence[float]) -> None:
+    if not seeds:
+        return
+    colour, _, mark = STYLES[mode]
+    place, mean = MODES.index(mode), interval(seeds)
+    half = mean.half if len(seeds) >= ENOUGH else None
+    ax.errorbar(place, mean.mean, yerr=half, color=colour, marker=mark, capsize=4)
+    ax.plot([place + 0.15] * len(seeds), seeds, ".", color="0.4", markersize=4)
+
+
 def _scenes(groups: Groups) -> dict[str, dict[str, Sequence[Result]]]:
-    """Settings that differ in the mode alone, together."""
+    """Settings that differ in the mode alone, together, by what is not the default in them."""
     scenes: dict[str, dict[str, Sequence[Result]]] = {}
-    for (estimator, mode, *rest), results in groups.items():
-        scenes.setdefault(" ".join((estimator, *rest)), {})[mode] = results
+    usual = Cell().setting[3:]
+    for (estimator, mode, faults, *rest), results in groups.items():
+        unusual = [value for value, default in zip(rest, usual, strict=True) if value != default]
+        scenes.setdefault(", ".join((estimator, f"faults {faults}", *unusual)), {})[mode] = results
     return {scene: {mode: modes[mode] for mode in MODES if mode in modes} for scene, modes in scenes.items()}
 
 
