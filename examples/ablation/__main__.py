@@ -20,7 +20,6 @@ from examples.ablation.train import Size, evaluate, run_cell, worlds
 from osvl_plugins.demo import Scale, Stages, prepare
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
-from osvl_plugins.tools.faults import FaultSettings
 
 SFT = Scale(sft_rows=2400, sft_steps=260, rl_steps=300, rl_prompts=16, questions=400)
 """The data of every cell, and its SFT; the numbers of RL are the cells' own."""
@@ -79,7 +78,7 @@ def _run(cells: Sequence[Cell], size: Size, out: Path, corpus: Path, jobs: int, 
     started = time.monotonic()
     sft = prepare(Stages(home, console), home, corpus.resolve(), Path(".cache/sources").resolve(), SFT, console)
     often = replace(size, tries=SFT_TRIES)
-    evaluate(sft, worlds(FaultSettings()), out / "sft" / "none", home, often, stop)
+    evaluate(sft, worlds(FAULTS["none"]), out / "sft" / "none", home, often, stop)
     for name in dict.fromkeys(cell.faults for cell in cells if cell.faults != "none"):
         evaluate(sft, {"faulty": FAULTS[name]}, out / "sft" / name, home, often, stop)
     lock, failures = threading.Lock(), []

@@ -149,11 +149,12 @@ def write_results(out: Path) -> Path:
     from examples.ablation.plots import draw_curves, draw_means
 
     results = read_results(out)
+    groups = by_setting(results)
     sft = {folder.name: accuracies(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
     sft = {faults: {**sft.get("none", {}), **known} for faults, known in sft.items()}
     pictures = []
-    if results:
-        pictures = [draw_curves(by_setting(results), out), draw_means(by_setting(results), sft, out)]
+    if groups:
+        pictures = [draw_curves(groups, out), draw_means(groups, sft, out)]
     text = [
         "Accuracy on held-out questions at temperature 1 (calm: tools work; faulty: as in training), calm-greedy at 0.",
         "Over SFT, over vanilla: difference in the world of the training. Late: mean over the last fifth of the steps.",
