@@ -113,6 +113,8 @@ class Trajectory:
     fatal_step: int | None = None
     failure: str | None = None
     """What went wrong outside the policy, for ``end == "policy_error"``."""
+    found: str = ""
+    """What searches brought before the first turn, as the prompt had it (``osvl_plugins.evaluation.modes``)."""
 
     @property
     def answer(self) -> str | None:
@@ -141,6 +143,7 @@ class Trajectory:
             end=data["end"],
             fatal_step=data["fatal_step"],
             failure=data["failure"],
+            found=data.get("found", ""),
         )
 
 

@@ -54,6 +54,7 @@ trajectories = st.builds(
     end=st.sampled_from(get_args(EndReason)),
     fatal_step=st.none() | st.integers(0, 50),
     failure=st.none() | text,
+    found=text,
 )
 
 
@@ -71,6 +72,12 @@ def test_there_is_one_error_flag_a_turn(trajectory: Trajectory) -> None:
 def test_other_data_is_refused(data: dict) -> None:
     with pytest.raises((KeyError, TypeError)):
         Trajectory.from_dict(data)
+
+
+def test_a_file_from_before_searches_were_kept_is_read() -> None:
+    data = Trajectory("?").to_dict()
+    del data["found"]
+    assert Trajectory.from_dict(data) == Trajectory("?")
 
 
 def test_only_the_last_turn_answers() -> None:

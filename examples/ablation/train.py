@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from examples.ablation.cells import FAULTS, Cell
@@ -30,7 +30,8 @@ METRICS = "metrics-{}.jsonl"
 """verl's own log of the metrics, one file for each attempt at a run."""
 EVALUATIONS = {"calm": 1.0, "faulty": 1.0, "calm-greedy": 0.0}
 """Temperature by name: tools that work, tools that fail as they did in the training, tools that work."""
-DONE = "done.json"
+BEGUN, DONE = "begun.json", "done.json"
+"""What a cell is, by its name and in its size; the file is named anew when the cell is done."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,34 @@ def with_faults(agent: AgentSettings, faults: FaultSettings) -> AgentSettings:
 def run_cell(cell: Cell, size: Size, out: Path, home: Path, say: Callable[[str], None], stop: threading.Event) -> None:
     """Train and evaluate ``cell`` in ``out/cells/<name>``, unless that is done.
 
-    Raises ``OsvlError`` when that fails, and when ``stop`` is set.
+    Raises ``OsvlError`` when that fails, when the folder has it in another size, and when ``stop`` is set.
     """
     folder = out / "cells" / cell.name
-    if (folder / DONE).exists():
+    if _begin(cell, size, folder):
         return
     model = train(cell, size, folder / "run", home, lambda message: say(f"{cell.name}: {message}"), stop)
     evaluate(model, worlds(FAULTS[cell.faults]), folder / "evaluation", home, size, stop)
     shutil.copytree(model, folder / "model", dirs_exist_ok=True)
     for spent in (folder / "run").glob("global_step_*"):
         shutil.rmtree(spent)
-    part = folder / f"{DONE}.part"
-    part.write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(size)}))
-    part.replace(folder / DONE)
+    (folder / BEGUN).replace(folder / DONE)
     say(f"{cell.name}: done")
+
+
+def _begin(cell: Cell, size: Size, folder: Path) -> bool:
+    """Whether ``cell`` is done; if not, its folder says from now on what it is.
+
+    Raises ``OsvlError`` when it is there in another size, since one table compares cells of one.
+    """
+    for name in (DONE, BEGUN):
+        if not (folder / name).exists():
+            continue
+        before = Size(**json.loads((folder / name).read_text())["size"])
+        if replace(before, threads=size.threads) != size:
+            raise OsvlError(f"{folder} has {before}, asked for is {size}: give that, or another --out")
+        return name == DONE
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{BEGUN}.part"
+    part.write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(size)}))
+    part.replace(folder / BEGUN)
+    return False

@@ -72,7 +72,7 @@ class Play:
 
         Raises as ``run_episode``.
         """
-        agent, tools, messages = self.agent, self.tools, question.messages
+        agent, tools, messages, found = self.agent, self.tools, question.messages, ""
         episode = agent.episode
         if self.system or self.mode != "agent":
             # A system message of a file of questions tells of tools.
@@ -83,9 +83,12 @@ class Play:
             episode = episode.model_copy(update={"max_turns": 1})
             tools = ToolSet((), agent.calls)
         if self.mode == "rag":
-            messages = _told(messages, await self._found(question.text, images, seed))
+            found = await self._found(question.text, images, seed)
+            messages = _told(messages, found)
         task = Task(messages, list(images), question.text, seed)
-        return await run_episode(task, policy, tools, episode, self.fatal, build_wire(agent.wire, agent.date))
+        trajectory = await run_episode(task, policy, tools, episode, self.fatal, build_wire(agent.wire, agent.date))
+        trajectory.found = found
+        return trajectory
 
     async def _found(self, question: str, images: Sequence[Image.Image], seed: str) -> str:
         """What the searches brought, as the tools say it; one that failed says so."""

@@ -97,6 +97,7 @@ class Card:
     kind: Kind
     file: str
     question: str
+    found: str
     accepted: list[str]
     parts: list[tuple[str, float]]
     reason: str
@@ -145,6 +146,7 @@ def card_of(
         kind=entry.kind,
         file=str(entry.file),
         question=trajectory.question or question,
+        found=trajectory.found,
         accepted=list(entry.accepted or accepted),
         parts=list(entry.parts.items()),
         reason=entry.reason,

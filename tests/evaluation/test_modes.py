@@ -74,6 +74,8 @@ async def test_search_results_stand_in_the_prompt_of_a_model_without_tools(wire:
     assert "<tool" not in said
     assert case.trajectory is not None
     assert (case.correct, model.pictures, case.trajectory.question) == (1.0, [2], "Capital of Mexico?")
+    assert "[Passage 1]" in case.trajectory.found
+    assert case.trajectory.found in said
 
 
 @pytest.mark.parametrize("mode", ["direct", "rag"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ from hypothesis import strategies as st
 from examples.ablation import __main__ as ablation
 from examples.ablation.cells import FAULTS, Cell, Grid
 from examples.ablation.results import Result, by_setting, gain, interval, read_results, table, write_results
-from examples.ablation.train import DONE, KEPT, METRICS, Size, worlds
+from examples.ablation.train import BEGUN, DONE, KEPT, METRICS, Size, run_cell, worlds
+from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
 from osvl_plugins.tools.faults import FaultSettings
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
@@ -34,7 +37,7 @@ def done(out: Path, cell: Cell, accuracy: float, rewards: list[float]) -> None:
         report = folder / "evaluation" / world / "report.json"
         report.parent.mkdir(parents=True)
         report.write_text(json.dumps({"total": {"accuracy": accuracy + shift}}))
-    (folder / DONE).write_text(json.dumps({"cell": cell.to_dict(), "size": {}}))
+    (folder / DONE).write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(Size())}))
 
 
 def logged(file: Path, rewards: dict[int, float]) -> None:
@@ -106,6 +109,20 @@ def test_a_cell_that_is_not_done_is_in_no_table(tmp_path: Path) -> None:
     done(tmp_path, Cell(mode="vanilla"), 0.5, [0.1])
     (tmp_path / "cells" / Cell().name / DONE).unlink()
     assert [result.cell.mode for result in read_results(tmp_path)] == ["vanilla"]
+
+
+def test_a_cell_that_is_done_stays(tmp_path: Path) -> None:
+    done(tmp_path, Cell(), 0.5, [0.1])
+    run_cell(Cell(), Size(threads=2), tmp_path, tmp_path, print, threading.Event())
+
+
+@pytest.mark.parametrize("state", [BEGUN, DONE])
+def test_a_cell_is_not_taken_for_one_of_another_size(state: str, tmp_path: Path) -> None:
+    done(tmp_path, Cell(), 0.5, [0.1])
+    folder = tmp_path / "cells" / Cell().name
+    (folder / DONE).rename(folder / state)
+    with pytest.raises(OsvlError, match=r"steps=20.*steps=30.*another --out"):
+        run_cell(Cell(), Size(steps=30), tmp_path, tmp_path, print, threading.Event())
 
 
 def test_only_what_was_trained_with_faults_is_evaluated_with_them() -> None:

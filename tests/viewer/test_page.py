@@ -178,6 +178,17 @@ def test_thoughts_are_shown_and_hidden(mixed: Path, open_page: Opener) -> None:
     assert not page.locator(".thought .text").first.is_visible()
 
 
+def test_what_was_searched_beforehand_unfolds_and_is_searched(tmp_path: Path, open_page: Opener) -> None:
+    told = asked("A", "who painted it", found="[text_search for the question]\nA needle in Lima")
+    evaluation(tmp_path / "told.jsonl", told, asked("A", "who built it"))
+    page = open_page(view(tmp_path / "page.html", tmp_path / "told.jsonl"))
+    page.fill("#search", "needle")
+    expect(page.locator(".row")).to_have_count(1)
+    page.locator(".row").click()
+    page.locator(".found summary").click()
+    assert texts(page, ".found .text") == ["[text_search for the question]\nA needle in Lima"]
+
+
 def test_the_samples_of_one_question_can_be_shown_alone(mixed: Path, open_page: Opener) -> None:
     page = open_page(mixed, "#12%2Fu0_0_0")
     page.click("text=2 samples")

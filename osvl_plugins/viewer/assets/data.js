@@ -72,7 +72,7 @@ class Texts {
 
   textOf(card, number) {
     const line = this.lines[number];
-    const parts = [line.group, line.name, card.question, ...card.accepted, card.failure ?? "", card.unscored, card.reason];
+    const parts = [line.group, line.name, card.question, card.found, ...card.accepted, card.failure ?? "", card.unscored, card.reason];
     for (const step of card.steps) parts.push(step.text, step.observation ?? "", ...step.pages);
     return parts.join("\n").toLowerCase();
   }

@@ -14,6 +14,7 @@ function drawTrajectory(card, line, options) {
     drawPictures(card),
     drawTokens(card, line),
     drawReward(card, line),
+    card.found && el("details", { class: "found" }, el("summary", null, "Found before the first turn"), textOf(card.found)),
     el("ol", { class: "turns" }, card.steps.map((step, number) => drawTurn(card, line, number, options))),
     line.fatal === card.steps.length && el("p", { class: "fatal-line" }, "Fatal after the last turn"),
   );
