@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from osvl_plugins.errors import PolicyError
-from osvl_plugins.protocol import inert
+from osvl_plugins.protocol import IMAGE_MARK, inert
 from osvl_plugins.threads import in_thread
 from osvl_plugins.trajectory import Span
 
 Message = dict[str, Any]
-_MARK = re.compile(r"(<image>)")
+_PICTURE = re.compile(f"({IMAGE_MARK})")
 
 
 class Sampled(NamedTuple):
@@ -107,8 +107,8 @@ def text_message(role: str, text: str) -> Message:
 def marked_parts(content: str) -> list[dict[str, Any]]:
     """The parts of ``content``, each ``<image>`` of which stands for a picture."""
     return [
-        {"type": "image"} if piece == "<image>" else {"type": "text", "text": piece}
-        for piece in _MARK.split(content)
+        {"type": "image"} if piece == IMAGE_MARK else {"type": "text", "text": piece}
+        for piece in _PICTURE.split(content)
         if piece
     ]
 

@@ -22,6 +22,8 @@ In every turn think first, inside <think> and </think>, then do exactly one of t
 Pictures are named img_1, img_2, ...; their size is given in pixels, width x height. \
 Pass a picture to a tool by its name."""
 
+IMAGE_MARK = "<image>"
+"""Where a picture stands in the text of a message, in data files and templates alike."""
 MAX_TURN_CHARS = 100_000
 """Longer turns are not parsed; no useful turn comes near."""
 

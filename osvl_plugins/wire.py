@@ -17,7 +17,15 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from osvl_plugins.conversation import Message, text_message, text_of
-from osvl_plugins.protocol import SYSTEM_PROMPT, ParsedTurn, inert, name_image, parse_turn, question_messages
+from osvl_plugins.protocol import (
+    IMAGE_MARK,
+    SYSTEM_PROMPT,
+    ParsedTurn,
+    inert,
+    name_image,
+    parse_turn,
+    question_messages,
+)
 from osvl_plugins.tools.toolset import ALIASES
 from osvl_plugins.trajectory import ImageRecord, Observation, Turn
 
@@ -80,7 +88,7 @@ class Wire:
         Nothing in the text can end the observation or stand for a picture, special tokens of the tokenizer apart:
         those are the business of ``ChatTokens``.
         """
-        text = inert(_seen(turn).text, ("</tool_response>", "<image>"))
+        text = inert(_seen(turn).text, ("</tool_response>", IMAGE_MARK))
         return _message("tool", [*_pictures(turn), _part(text)])
 
 
@@ -103,7 +111,7 @@ class _Released(Wire):
             if image.id in ids:
                 text = text.removeprefix(name_image(image)).removeprefix("\n")
         lines = [f"New image ID: {image_id}." for image_id in ids]
-        return inert("\n".join([*lines, text] if text else lines), ("</tool_response>", "</observation>", "<image>"))
+        return inert("\n".join([*lines, text] if text else lines), ("</tool_response>", "</observation>", IMAGE_MARK))
 
 
 class Sft(_Released):

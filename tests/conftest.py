@@ -1,4 +1,4 @@
-"""The real corpus, built once and kept."""
+"""The real corpus, built once and kept; and property tests without a clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from osvl_plugins.corpus.build import build_atlas
 from osvl_plugins.corpus.corpus import Corpus
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

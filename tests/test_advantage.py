@@ -166,7 +166,7 @@ def width_of(rows: list[Row]) -> int:
 
 
 @given(batches(), switches)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_equals_the_slow_formula(rows: list[Row], how: Switches) -> None:
     width = width_of(rows)
     got, _, scores = ours(rows, how, width)
@@ -175,7 +175,7 @@ def test_equals_the_slow_formula(rows: list[Row], how: Switches) -> None:
 
 
 @given(batches(), switches, st.sampled_from(AGGREGATIONS), st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_loss_that_verl_makes_of_it_equals_the_slow_formula(
     rows: list[Row], how: Switches, aggregation: str, seed: int
 ) -> None:
@@ -193,7 +193,7 @@ def test_the_loss_that_verl_makes_of_it_equals_the_slow_formula(
 
 
 @given(batches(), switches)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_naming_the_rows_that_count_is_the_same_as_reading_them_off_the_mask(rows: list[Row], how: Switches) -> None:
     counted = torch.tensor([bool(row.turns) and not row.broken for row in rows])
     width = width_of(rows)
@@ -201,7 +201,7 @@ def test_naming_the_rows_that_count_is_the_same_as_reading_them_off_the_mask(row
 
 
 @given(batches(), switches, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_order_of_the_rows_does_not_matter(rows: list[Row], how: Switches, random: Any) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)

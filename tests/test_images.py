@@ -39,7 +39,7 @@ sizes = st.integers(1, 120) | st.integers(1, 3000)
 
 
 @given(sizes, sizes, st.integers(1, 60), st.integers(784, 400_000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_the_model_sees_is_inside_both_bounds(width: int, height: int, min_side: int, max_pixels: int) -> None:
     bounds = ImageSettings(min_side=min(min_side, int(max_pixels**0.5)), max_pixels=max_pixels)
     view = bounded(Image.new("1", (width, height)), bounds)
@@ -48,14 +48,12 @@ def test_what_the_model_sees_is_inside_both_bounds(width: int, height: int, min_
 
 
 @given(st.integers(28, 512), st.integers(28, 512))
-@settings(deadline=None)
 def test_a_picture_inside_the_bounds_is_left_alone(width: int, height: int) -> None:
     image = Image.new("1", (width, height))
     assert bounded(image, DEFAULT) is image
 
 
 @given(st.integers(600, 3000), st.integers(600, 3000))
-@settings(deadline=None)
 def test_a_large_picture_keeps_its_shape(width: int, height: int) -> None:
     view = bounded(Image.new("1", (width, height)), DEFAULT)
     assert view.width / view.height == pytest.approx(width / height, rel=0.02)
@@ -158,7 +156,7 @@ WHOLE = {kind: encoded(Image.effect_noise((24, 24), 60).convert("RGB"), kind) fo
     st.floats(0, 1),
 )
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_a_damaged_file_is_a_picture_or_refused(kind: str, changes: list[tuple[float, int]], kept: float) -> None:
     data = bytearray(WHOLE[kind])
     for where, value in changes:

@@ -55,7 +55,7 @@ def batches(draw: st.DrawFn) -> tuple[list[float], list[int], list[Any], list[bo
 
 
 @given(batches())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_equals_the_slow_formula(batch: tuple[Any, ...]) -> None:
     scores, met, group, counted = batch
     got = reliability(scores, met, group, counted)
@@ -64,7 +64,7 @@ def test_equals_the_slow_formula(batch: tuple[Any, ...]) -> None:
 
 
 @given(batches(), st.floats(0.1, 10), st.floats(-10, 10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_scale_of_the_rewards_does_not_matter(batch: tuple[Any, ...], scale: float, shift: float) -> None:
     scores, met, group, counted = batch
     moved = reliability([scale * score + shift for score in scores], met, group, counted)

@@ -126,7 +126,7 @@ fragments = st.sampled_from(
 
 
 @every_wire
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(text=st.lists(fragments, max_size=12).map("".join), pictures=st.integers(0, 1))
 def test_no_text_of_a_tool_ends_its_message_or_forges_a_picture(
     wire: Wire, chat: ChatTokens, text: str, pictures: int

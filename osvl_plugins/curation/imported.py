@@ -20,13 +20,13 @@ from osvl_plugins.data.report import Rejected
 from osvl_plugins.data.sharegpt import check_unicode
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.images import ImageSettings
+from osvl_plugins.protocol import IMAGE_MARK
 from osvl_plugins.settings import Settings
 
 MAX_PIXELS = 1024 * 1024
 """Most pixels of an imported picture; a larger one is scaled down."""
 MAX_CHARS = 4000
 MAX_ANSWERS = 50
-_MARK = "<image>"
 
 
 class SetSettings(Settings):
@@ -80,7 +80,7 @@ def read_row(record: Record, settings: SetSettings, pictures: Pictures) -> Impor
     row = record.value
     if not isinstance(row, Mapping):
         raise Rejected("wrong_fields", "the row is no mapping")
-    question = " ".join(_text(row, settings.question).replace(_MARK, " ").split())
+    question = " ".join(_text(row, settings.question).replace(IMAGE_MARK, " ").split())
     answers = tuple(_answers(row, settings.answer))
     check_unicode(question, *answers)
     if max(map(len, (question, *answers))) > MAX_CHARS or len(answers) > MAX_ANSWERS:
@@ -113,7 +113,7 @@ def _read_parquet(file: Path) -> Iterator[Record]:
 
 def _text(row: Mapping[str, Any], name: str) -> str:
     text = row.get(name)
-    if not isinstance(text, str) or not text.replace(_MARK, "").strip():
+    if not isinstance(text, str) or not text.replace(IMAGE_MARK, "").strip():
         raise Rejected("wrong_fields", f"{name} is no text")
     return text
 

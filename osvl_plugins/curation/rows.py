@@ -15,6 +15,7 @@ from PIL import Image
 from osvl_plugins.curation.exposures import Exposure
 from osvl_plugins.curation.questions import Chain, question_text
 from osvl_plugins.episode import Task
+from osvl_plugins.protocol import IMAGE_MARK
 from osvl_plugins.tools.toolset import ToolSet
 from osvl_plugins.trajectory import Trajectory
 from osvl_plugins.wire import NATIVE, Wire
@@ -120,5 +121,5 @@ def _png(image: Image.Image) -> bytes:
 def _flat(message: dict[str, Any]) -> dict[str, str]:
     content = message["content"]
     if not isinstance(content, str):
-        content = "".join("<image>" if part["type"] == "image" else part["text"] for part in content)
+        content = "".join(IMAGE_MARK if part["type"] == "image" else part["text"] for part in content)
     return {"role": message["role"], "content": content}

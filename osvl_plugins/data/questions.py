@@ -9,8 +9,7 @@ from typing import Any
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.data.sharegpt import check_unicode, image_references
 from osvl_plugins.data.sources import subset_name
-
-_MARK = "<image>"
+from osvl_plugins.protocol import IMAGE_MARK
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,11 @@ def read_question(row: Any, max_images: int) -> Question:
     """The question in ``row``. Raises ``Rejected``."""
     question, answer = _text(row, "question"), _text(row, "answer")
     images = image_references(row, max_images)
-    marks = question.count(_MARK)
+    marks = question.count(IMAGE_MARK)
     if marks not in (0, len(images)):
-        raise Rejected("image_count", f"{marks} {_MARK} for {len(images)} pictures")
+        raise Rejected("image_count", f"{marks} {IMAGE_MARK} for {len(images)} pictures")
     check_unicode(question, answer)
-    return Question(subset_of(row), question if marks else _MARK * len(images) + question, answer, tuple(images))
+    return Question(subset_of(row), question if marks else IMAGE_MARK * len(images) + question, answer, tuple(images))
 
 
 def _text(row: Any, name: str) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from osvl_plugins.curation.rows import SFT_SCHEMA
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.errors import ToolError
-from osvl_plugins.protocol import ParsedTurn, parse_turn
+from osvl_plugins.protocol import IMAGE_MARK, ParsedTurn, parse_turn
 
 IMPORT_SCHEMA = SFT_SCHEMA.append(pa.field("subset", pa.string())).append(pa.field("id", pa.string()))
 
@@ -40,7 +40,6 @@ DATASET_INFO = {
 }
 """What LLaMA-Factory's ``dataset_info.json`` says of the imported rows."""
 
-_MARK = "<image>"
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
@@ -145,11 +144,11 @@ def _check_roles(roles: list[str]) -> None:
 
 def _check_marks(system: str, turns: Sequence[Turn], images: int) -> None:
     """As many marks as pictures, where a chat template puts pictures."""
-    marks = sum(turn.text.count(_MARK) for turn in turns if turn.role != "gpt")
-    elsewhere = system.count(_MARK) + sum(turn.text.count(_MARK) for turn in turns if turn.role == "gpt")
+    marks = sum(turn.text.count(IMAGE_MARK) for turn in turns if turn.role != "gpt")
+    elsewhere = system.count(IMAGE_MARK) + sum(turn.text.count(IMAGE_MARK) for turn in turns if turn.role == "gpt")
     if elsewhere or marks != images:
         where = f", {elsewhere} of them in system or gpt" if elsewhere else ""
-        raise Rejected("image_count", f"{marks + elsewhere} {_MARK} for {images} pictures{where}")
+        raise Rejected("image_count", f"{marks + elsewhere} {IMAGE_MARK} for {images} pictures{where}")
 
 
 def _renamed(turn: Turn) -> Turn:
@@ -157,7 +156,7 @@ def _renamed(turn: Turn) -> Turn:
     if turn.role == "gpt":
         return Turn(turn.role, _CALL.sub(_rename_call, turn.text))
     if turn.role == "observation":
-        return Turn(turn.role, _MARK * turn.text.count(_MARK) + turn.text.replace(_MARK, ""))
+        return Turn(turn.role, IMAGE_MARK * turn.text.count(IMAGE_MARK) + turn.text.replace(IMAGE_MARK, ""))
     return turn
 
 

@@ -13,10 +13,8 @@ from osvl_plugins.data.pictures import check
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.errors import OsvlError, ToolError
 from osvl_plugins.images import ImageSettings
-from osvl_plugins.protocol import parse_turn
+from osvl_plugins.protocol import IMAGE_MARK, parse_turn
 from osvl_plugins.tools.build import TOOLS
-
-_MARK = "<image>"
 
 
 def find_problems(files: Iterable[Path], settings: ImageSettings) -> Iterator[str]:
@@ -59,9 +57,9 @@ def _role_problems(roles: Sequence[str], kind: str) -> Iterator[str]:
 
 def _picture_problems(row: Row, settings: ImageSettings) -> Iterator[str]:
     pictures = row.pictures
-    marks = sum(message.content.count(_MARK) for message in row.messages if message.role != "assistant")
+    marks = sum(message.content.count(IMAGE_MARK) for message in row.messages if message.role != "assistant")
     if marks != len(pictures):
-        yield f"{marks} {_MARK} for {len(pictures)} pictures"
+        yield f"{marks} {IMAGE_MARK} for {len(pictures)} pictures"
     for number, picture in enumerate(pictures, 1):
         if not picture:
             yield f"picture {number} has no bytes"

@@ -19,7 +19,7 @@ from osvl_plugins.evaluation.question import Question
 from osvl_plugins.fatal import FatalSettings
 from osvl_plugins.images import ImageStore
 from osvl_plugins.inference.chat import without_marks
-from osvl_plugins.protocol import inert
+from osvl_plugins.protocol import IMAGE_MARK, inert
 from osvl_plugins.threads import in_thread
 from osvl_plugins.tools.base import ToolContext
 from osvl_plugins.tools.build import ToolName
@@ -104,7 +104,7 @@ class Play:
 
 
 def _harmless(text: str) -> str:
-    return inert(without_marks(text), ("<think>", "</think>", "<response>", "</response>", "<tool_call>", "<image>"))
+    return inert(without_marks(text), ("<think>", "</think>", "<response>", "</response>", "<tool_call>", IMAGE_MARK))
 
 
 def _told(messages: Sequence[Message], found: str) -> list[Message]:

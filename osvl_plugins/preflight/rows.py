@@ -10,6 +10,7 @@ from osvl_plugins.errors import ToolError
 from osvl_plugins.images import ImageSettings, decode
 from osvl_plugins.preflight.finding import Finding
 from osvl_plugins.preflight.plan import Plan
+from osvl_plugins.protocol import IMAGE_MARK
 
 FIRST = 16
 """Rows that are looked at, of each file."""
@@ -80,11 +81,11 @@ def _row(plan: Plan, setting: str, file: str, number: int, row: dict[str, Any]) 
     messages, pictures = row.get("prompt" if plan.rl else "messages") or [], row.get("images") or []
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages) or not messages:
         return [Finding("error", setting, f"{where}: the conversation is no list of messages")]
-    placeholders = sum(str(message.get("content", "")).count("<image>") for message in messages)
+    placeholders = sum(str(message.get("content", "")).count(IMAGE_MARK) for message in messages)
     found = []
     if placeholders != len(pictures):
-        said = f"{where}: {placeholders} times <image>, and {len(pictures)} pictures"
-        found.append(Finding("error", setting, said, "each <image> of the text stands for one of the column images"))
+        said = f"{where}: {placeholders} times {IMAGE_MARK}, and {len(pictures)} pictures"
+        found.append(Finding("error", setting, said, "each mark of the text stands for one of the column images"))
     for picture in pictures:
         try:
             decode(picture, ImageSettings())

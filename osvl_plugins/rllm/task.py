@@ -18,6 +18,7 @@ from osvl_plugins.data.parquet import read_rows
 from osvl_plugins.episode import Task
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.images import ImageSettings, decode
+from osvl_plugins.protocol import IMAGE_MARK
 from osvl_plugins.reward.composite import Sample, question_of
 from osvl_plugins.trajectory import Trajectory
 
@@ -36,7 +37,7 @@ def _task(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "prompt": row["prompt"],
         "images": [image["bytes"] for image in row.get("images") or ()],
-        "question": question_of(row["prompt"]).replace("<image>", ""),
+        "question": question_of(row["prompt"]).replace(IMAGE_MARK, ""),
         "ground_truth": row["reward_model"]["ground_truth"],
         "evidence": list((row.get("extra_info") or {}).get("evidence") or ()),
         "data_source": row["data_source"],

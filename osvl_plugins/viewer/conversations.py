@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from osvl_plugins.errors import ERROR_KINDS, ErrorKind, OsvlError, ToolError
-from osvl_plugins.protocol import parse_turn
+from osvl_plugins.protocol import IMAGE_MARK, parse_turn
 from osvl_plugins.trajectory import ImageRecord, Observation, StepError, ToolCall, Trajectory, Turn
 
 BATCH = 32
@@ -66,9 +66,9 @@ def trajectory_of(messages: Sequence[dict[str, str]], pictures: Sequence[bytes])
         trajectory.images += records
         if turn is not None:
             ids = tuple(record.id for record in records)
-            turn.observation = _observation(content.replace("<image>", ""), ids)
+            turn.observation = _observation(content.replace(IMAGE_MARK, ""), ids)
         elif role == "user":
-            trajectory.question = without_names(content.replace("<image>", ""))
+            trajectory.question = without_names(content.replace(IMAGE_MARK, ""))
     if left:
         raise ValueError(f"the messages leave {len(left)} of {len(pictures)} pictures unused")
     if trajectory.answer is not None:
@@ -98,9 +98,9 @@ def _observation(text: str, image_ids: tuple[str, ...]) -> Observation:
 
 def _records(content: str, left: list[bytes], turn: Turn | None, known: Sequence[ImageRecord]) -> list[ImageRecord]:
     """The pictures that ``content`` shows, which are taken off ``left``."""
-    names = _NAMED.findall(content.replace("<image>", ""))
+    names = _NAMED.findall(content.replace(IMAGE_MARK, ""))
     records: list[ImageRecord] = []
-    for number in range(content.count("<image>")):
+    for number in range(content.count(IMAGE_MARK)):
         if not left:
             raise ValueError("the messages show more pictures than there are")
         data = left.pop(0)

@@ -71,7 +71,7 @@ def test_a_folder_that_contains_itself_ends_in_an_error(tmp_path: Path) -> None:
         Archive(write(tmp_path, head + names + tree))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(at=st.integers(0, 400), value=st.integers(0, 255), cut=st.integers(0, 400))
 def test_damage_never_ends_in_another_error(
     tmp_path_factory: pytest.TempPathFactory, at: int, value: int, cut: int

@@ -60,7 +60,7 @@ def test_a_query_without_a_word_is_a_bad_argument(query: str) -> None:
     assert caught.value.kind == "bad_arguments"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     query=st.text(max_size=60) | st.text(alphabet='"()[]{}+-:*^~\\/ANDORNT mexico', max_size=60), k=st.integers(1, 7)
 )
@@ -77,7 +77,7 @@ def test_any_text_is_a_query(query: str, k: int) -> None:
     assert set(ids) <= PAGES.keys()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     name=st.sampled_from([name for page in PAGES.values() for name in (page.title, *page.aliases)]), upper=st.booleans()
 )

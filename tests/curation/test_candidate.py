@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.curation.candidate import (
@@ -54,7 +54,6 @@ CANDIDATE = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(CANDIDATE, max_size=3))
 def test_rows_come_out_of_parquet_as_they_went_in(rows: list[Candidate]) -> None:
     file = io.BytesIO()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.backends.locks import FileLock
@@ -104,7 +104,6 @@ def test_a_question_is_there_once(whole: Path) -> None:
     assert set(asked.values()) == {1}
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=4), min_size=1, max_size=4))
 def test_of_repetitions_the_first_stays_in_whatever_shard(shards: list[list[tuple[str, str]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ PICTURE = Picture("a.png", 9, 9, "")
 
 
 @given(st.integers(0, 10_000), st.sampled_from([None, 1, 2, 3, 4]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_chain_follows_links_to_a_fact_inside_its_side(atlas: Corpus, seed: int, hops: int | None) -> None:
     side = split_pages(atlas.pages, 0.25, 0)[seed % 2]
     pages = {page_id: atlas.pages[page_id] for page_id in side}

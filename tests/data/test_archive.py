@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.data.archive import open_archive, read_member
@@ -35,7 +35,6 @@ def test_what_was_packed_is_read(tmp_path: Path, method: int) -> None:
     assert (open_archive(file).problem, open_archive(file).ignored) == (None, 0)
 
 
-@settings(deadline=None)
 @given(kept=st.floats(0, 1))
 def test_of_an_archive_that_was_cut_off_the_whole_entries_are_read(
     kept: float, tmp_path_factory: pytest.TempPathFactory

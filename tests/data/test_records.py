@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.data import records
@@ -33,7 +33,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("records") / "rows.json"
 
 
-@settings(deadline=None)
 @given(rows=ROWS, indent=st.sampled_from([None, 1]), start=st.sampled_from(["", "\ufeff", "\n "]))
 def test_every_row_of_a_list_is_read(file: Path, rows: list[Any], indent: int | None, start: str) -> None:
     file.write_text(start + json.dumps(rows, ensure_ascii=False, indent=indent), "utf-8")
@@ -41,14 +40,12 @@ def test_every_row_of_a_list_is_read(file: Path, rows: list[Any], indent: int | 
     assert [record.number for record in read_records(file)] == list(range(len(rows)))
 
 
-@settings(deadline=None)
 @given(rows=ROWS)
 def test_every_line_is_read(file: Path, rows: list[Any]) -> None:
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", "utf-8")
     assert values(file) == rows
 
 
-@settings(deadline=None)
 @given(rows=ROWS.filter(bool), data=st.data())
 def test_a_list_that_was_cut_off_loses_only_what_was_cut(file: Path, rows: list[Any], data: st.DataObject) -> None:
     whole = json.dumps(rows)
@@ -58,7 +55,6 @@ def test_a_list_that_was_cut_off_loses_only_what_was_cut(file: Path, rows: list[
     assert read[:-1] == rows[: len(read) - 1]
 
 
-@settings(deadline=None)
 @given(rows=ROWS.filter(lambda rows: len(rows) > 1), data=st.data())
 def test_a_broken_row_of_a_list_loses_nothing_else(file: Path, rows: list[Any], data: st.DataObject) -> None:
     broken = data.draw(st.integers(0, len(rows) - 1))

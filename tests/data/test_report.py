@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.data.report import REASONS, Rejected, Report
@@ -23,7 +23,6 @@ def report_of(events: list[tuple[str, str]]) -> Report:
     return report
 
 
-@settings(deadline=None)
 @given(first=EVENTS, second=EVENTS)
 def test_counts_of_parts_add_up_whatever_their_order(
     first: list[tuple[str, str]], second: list[tuple[str, str]]
@@ -34,7 +33,6 @@ def test_counts_of_parts_add_up_whatever_their_order(
     assert both.kept + both.rejected == len(first) + len(second)
 
 
-@settings(deadline=None)
 @given(events=EVENTS)
 def test_a_report_is_read_back_as_it_was(events: list[tuple[str, str]]) -> None:
     report = report_of(events)

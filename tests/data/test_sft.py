@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osvl_plugins.data.importer import Say
@@ -145,7 +145,7 @@ def test_an_import_that_is_killed_again_and_again_ends_with_the_same_bytes(
     assert contents(tmp_path / "out") == contents(imported)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(after=st.integers(0, 200))
 def test_an_import_that_is_stopped_at_any_file_ends_with_the_same_bytes(
     hub: Path, imported: Path, tmp_path_factory: pytest.TempPathFactory, after: int
@@ -225,7 +225,7 @@ FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(faults=st.lists(st.sampled_from([None, None, "bad_json", *FAULTS]), min_size=1, max_size=20))
 def test_every_row_is_kept_or_rejected_once_and_for_its_reason(
     tmp_path_factory: pytest.TempPathFactory, faults: list[str | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.data.splits import held_out
@@ -14,7 +14,6 @@ from osvl_plugins.errors import OsvlError
 KEYS = st.lists(st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=3), min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(keys=KEYS, data=st.data())
 def test_no_key_is_on_both_sides(keys: list[list[str]], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(keys) - 1))
@@ -25,7 +24,6 @@ def test_no_key_is_on_both_sides(keys: list[list[str]], data: st.DataObject) -> 
     assert len(chosen) <= count
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 99), seed=st.integers(0, 9))
 def test_rows_that_share_nothing_are_chosen_to_the_number_wherever_they_stand(count: int, seed: int) -> None:
     keys = [[f"picture {number}"] for number in range(100)]
@@ -35,7 +33,6 @@ def test_rows_that_share_nothing_are_chosen_to_the_number_wherever_they_stand(co
     assert {shuffled[place][0] for place in held_out(shuffled, count)} == chosen
 
 
-@settings(deadline=None)
 @given(fewer=st.integers(0, 98))
 def test_holding_out_more_keeps_those_that_were_held_out(fewer: int) -> None:
     keys = [[f"picture {number}"] for number in range(100)]

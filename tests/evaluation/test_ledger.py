@@ -82,7 +82,7 @@ def test_a_case_cannot_be_kept_twice(tmp_path: Path) -> None:
     assert len(lines(tmp_path)) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.integers(min_value=0), whole=st.integers(0, 3))
 def test_a_line_that_was_torn_anywhere_is_cut_and_the_others_stay(
     cut: int, whole: int, tmp_path_factory: pytest.TempPathFactory

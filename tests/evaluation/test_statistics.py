@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from osvl_plugins.evaluation.statistics import (
@@ -137,7 +137,6 @@ def test_mcnemars_p_is_the_binomials(gained: int, lost: int, p: float) -> None:
     assert mcnemar(gained, lost) == pytest.approx(p)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemars_p_is_that_of_scipy(gained: int, lost: int) -> None:
     stats = pytest.importorskip("scipy.stats")

@@ -108,7 +108,7 @@ def test_a_long_traceback_keeps_its_end(runs: Runs) -> None:
 
 
 @given(code=st.text(max_size=60))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_an_answer(code: str, runs: Runs) -> None:
     result = runs(code)
     assert isinstance(result.stdout, str)
@@ -117,7 +117,7 @@ def test_any_text_is_an_answer(code: str, runs: Runs) -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_on_every_open_file_are_only_output(data: bytes, runs: Runs) -> None:
     result = runs(
         f"import os\nfor number in range(64):\n    try:\n        os.write(number, {data!r})\n    except OSError:\n"

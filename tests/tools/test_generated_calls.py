@@ -158,7 +158,7 @@ noises = st.sampled_from(["", "", "", ",", "}", "\\", "</tool_call>", "<tool_cal
     max_size=3
 )
 texts = st.builds(mangled, calls, shares | st.just(1.0), noises, shares)
-everything = settings(deadline=None, suppress_health_check=list(HealthCheck))
+everything = settings(suppress_health_check=list(HealthCheck))
 
 
 @given(calls, picture_sizes)

@@ -209,7 +209,7 @@ def test_a_tools_own_error_keeps_its_kind() -> None:
 
 
 @given(st.sampled_from(["visit", "text_search"]), st.text(st.characters(), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_text_breaks_a_search_or_a_visit(tools: ToolSet, name: str, text: str) -> None:
     observation = run(tools, name, {"q" if name == "text_search" else "url": text})
     assert observation.error is None or observation.error.kind in ("bad_arguments", "not_found")

@@ -170,14 +170,14 @@ close = {"atol": 1e-4, "rtol": 1e-4}
 
 
 @given(groups(), st.sampled_from([f"osvl_{name}" for name in ("grpo", "rloo")]), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_in_vanilla_mode_they_are_verls_own(rows: list[Row], name: str, norm: bool) -> None:
     got, _ = ours(name, rows, "vanilla", config_of(norm))
     torch.testing.assert_close(got, verl(name[5:], data_of(rows, "vanilla"), config_of(norm)), **close)
 
 
 @given(groups(), st.sampled_from(WRAPPED), st.sampled_from(MODES), st.sampled_from([1.0, 0.9]))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_any_estimator_is_verls_own_then_masked_and_clamped(
     rows: list[Row], name: str, mode: str, gamma: float
 ) -> None:
@@ -195,7 +195,7 @@ def test_any_estimator_is_verls_own_then_masked_and_clamped(
 
 
 @given(groups(), st.sampled_from(WRAPPED), st.sampled_from(MODES), st.integers(0, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rows_that_do_not_count_change_no_other(rows: list[Row], name: str, mode: str, place: int) -> None:
     alone, _ = ours(f"osvl({name})", rows, mode)
     others = [Row(0.7, rows[0].group, failed=True), Row(5.0, "pad", padding=True), Row(9.0, "new", failed=True)]

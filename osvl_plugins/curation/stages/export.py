@@ -34,7 +34,7 @@ from osvl_plugins.curation.stages.trajectories import TrajectoriesSettings
 from osvl_plugins.data.parquet import RowWriter
 from osvl_plugins.data.sharegpt import DATASET_INFO, IMPORT_SCHEMA, ROLES, Conversation, Turn, factory_row
 from osvl_plugins.errors import SettingError
-from osvl_plugins.protocol import format_answer
+from osvl_plugins.protocol import IMAGE_MARK, format_answer
 from osvl_plugins.settings import Settings
 from osvl_plugins.tools.build import build_toolset
 from osvl_plugins.tools.toolset import ToolSet
@@ -124,7 +124,7 @@ def _write_question(row: Candidate, split: _Split) -> None:
     split.rl.add(
         {
             "data_source": row.source,
-            "prompt": [{"role": "user", "content": f"<image>{row.question}"}],
+            "prompt": [{"role": "user", "content": f"{IMAGE_MARK}{row.question}"}],
             "images": [{"bytes": row.image}],
             "agent_name": "osvl_agent",
             "reward_model": {"style": "rule", "ground_truth": list(row.accepted)},

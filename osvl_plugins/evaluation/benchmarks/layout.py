@@ -11,8 +11,6 @@ from osvl_plugins.data.parquet import Message
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.data.sharegpt import check_unicode
 
-MARK = "<image>"
-"""Where a picture stands in words."""
 MAX_CHARS = 100_000
 """Of a question, and of all its answers together."""
 MAX_ANSWERS = 1000

@@ -16,13 +16,14 @@ from osvl_plugins.data.records import Record
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.evaluation.benchmarks.generic import GENERIC
-from osvl_plugins.evaluation.benchmarks.layout import MARK, Asked, Row, word_of
+from osvl_plugins.evaluation.benchmarks.layout import Asked, Row, word_of
 from osvl_plugins.evaluation.benchmarks.pictures import RowPictures
 from osvl_plugins.evaluation.benchmarks.registry import KNOWN
 from osvl_plugins.evaluation.benchmarks.rows import count_rows, read_rows
 from osvl_plugins.evaluation.benchmarks.source import Benchmark, Source, find_parts
 from osvl_plugins.evaluation.question import BadRow, Question
 from osvl_plugins.images import ImageSettings
+from osvl_plugins.protocol import IMAGE_MARK
 
 _SETTINGS = ImageSettings()
 _NAMED = re.compile(r"(\w+)=(.+)", re.DOTALL)
@@ -129,13 +130,13 @@ def _ask(record: Record, ask: Callable[[Row], Asked]) -> Asked:
 
 def _messages(asked: Asked) -> list[dict[str, Any]]:
     """What is said, with a part for each picture. Raises ``Rejected``."""
-    marks = sum(message.content.count(MARK) for message in asked.said)
+    marks = sum(message.content.count(IMAGE_MARK) for message in asked.said)
     if marks not in (0, len(asked.pictures)):
-        raise Rejected("image_count", f"{marks} {MARK} for {len(asked.pictures)} pictures")
+        raise Rejected("image_count", f"{marks} {IMAGE_MARK} for {len(asked.pictures)} pictures")
     last = max(place for place, message in enumerate(asked.said) if message.role == "user")
     messages = []
     for place, message in enumerate(asked.said):
-        first = MARK * len(asked.pictures) if not marks and place == last else ""
+        first = IMAGE_MARK * len(asked.pictures) if not marks and place == last else ""
         messages.append({"role": message.role, "content": marked_parts(first + message.content)})
     return messages
 

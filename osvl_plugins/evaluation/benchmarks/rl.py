@@ -10,7 +10,6 @@ from osvl_plugins.data.parquet import Message
 from osvl_plugins.data.report import Rejected
 from osvl_plugins.data.sharegpt import check_unicode
 from osvl_plugins.evaluation.benchmarks.layout import (
-    MARK,
     Asked,
     Layout,
     Row,
@@ -22,6 +21,7 @@ from osvl_plugins.evaluation.benchmarks.layout import (
     word_of,
     words_of,
 )
+from osvl_plugins.protocol import IMAGE_MARK
 
 
 def _ask(pictures: str, row: Row) -> Asked:
@@ -45,7 +45,7 @@ def _said(prompt: Any) -> list[Message]:
         raise Rejected("wrong_fields", "prompt has no message of the user")
     for message in said:
         role, text = message.get("role"), message.get("content")
-        if not isinstance(role, str) or not isinstance(text, str) or not text.replace(MARK, "").strip():
+        if not isinstance(role, str) or not isinstance(text, str) or not text.replace(IMAGE_MARK, "").strip():
             raise Rejected("wrong_fields", "prompt has a message without a role or without a text")
         check_unicode(text)
     return [Message(message["role"], message["content"]) for message in said]

@@ -18,7 +18,7 @@ from tests.curation.graph.graphs import HEADER, dump, page, redirect
 
 WIKI = Wiki("testwiki", frozenset({"portal"}))
 PAGES = [page(number, f"Page {number}", f"It is [[Page {number + 1}]]. " * number) for number in range(1, 30)]
-SAME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def titles(file: Path, piece_bytes: int) -> list[str]:

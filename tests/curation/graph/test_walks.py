@@ -91,7 +91,7 @@ def check(graph: Graph, rules: PathRules, nodes: list[int], edges: list[int], he
 
 
 @given(made(), st.integers(0, 1000))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_every_path_keeps_every_rule(drawn: tuple[list[Any], PathRules], seed: int) -> None:
     articles, rules = drawn
     with tempfile.TemporaryDirectory() as folder:

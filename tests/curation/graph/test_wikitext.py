@@ -46,7 +46,7 @@ def facts(box: str) -> dict[str, tuple[str, str | None]]:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_mutation_of_a_real_article_raises(sample_texts: dict[str, str], seed: int, cuts: int) -> None:
     rng = random.Random(seed)
     text = rng.choice(sorted(sample_texts.values()))[: rng.choice([2_000, 20_000])]
@@ -68,7 +68,7 @@ def test_no_mutation_of_a_real_article_raises(sample_texts: dict[str, str], seed
 
 
 @given(st.text(st.sampled_from("{}[]|=<>!-/ref\n* '#a"), max_size=300))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_no_text_of_marks_raises(text: str) -> None:
     assert isinstance(read_article("1", "Thing", text), Article | Rejected)
 

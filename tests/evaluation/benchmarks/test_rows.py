@@ -137,7 +137,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_whatever_a_row_holds_it_is_a_case(
     name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
