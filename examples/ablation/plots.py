@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from examples.ablation.cells import Cell
-from examples.ablation.results import Result, interval
+from examples.ablation.results import Answered, Result, interval
 from examples.ablation.train import EVALUATIONS
 from osvl_plugins.fatal import MODES
 
@@ -80,7 +80,7 @@ def _mean(steps: Sequence[Mapping[str, float]], name: str, end: int) -> float:
     return fmean(step[name] for step in steps[max(0, end - WINDOW) : end])
 
 
-def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, float]], out: Path) -> Path:
+def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, Answered]], out: Path) -> Path:
     """``accuracy.svg``: held-out accuracy of each mode, with every seed and the SFT checkpoint's as a line."""
     scenes = _scenes(groups)
     size = (4 * len(EVALUATIONS), 3 * len(scenes))
@@ -89,7 +89,7 @@ def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, float]], out: Path
     )
     for row, (scene, modes) in zip(axes, scenes.items(), strict=True):
         for ax, world in zip(row, EVALUATIONS, strict=True):
-            values = {mode: [one.accuracy[world] for one in results if world in one.accuracy]
+            values = {mode: [one.held_out[world].accuracy for one in results if world in one.held_out]
                       for mode, results in modes.items()}  # fmt: skip
             if not any(values.values()):
                 ax.set_visible(False)
@@ -98,7 +98,7 @@ def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, float]], out: Path
                 _mean_and_seeds(ax, mode, seeds)
             start = sft.get(next(iter(modes.values()))[0].cell.faults, {}).get(world)
             if start is not None:
-                ax.axhline(start, color="0.5", linewidth=1, linestyle=(0, (1, 3)), label="SFT")
+                ax.axhline(start.accuracy, color="0.5", linewidth=1, linestyle=(0, (1, 3)), label="SFT")
                 ax.legend(fontsize=8)
             ax.set_xticks(range(len(MODES)), [mode.replace("_", "\n") for mode in MODES], fontsize=8)
             ax.set_xlim(-0.5, len(MODES) - 0.5)

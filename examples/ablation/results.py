@@ -38,6 +38,13 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f} ± {self.half:.3f}"
 
 
+class Answered(NamedTuple):
+    """How the held-out questions were answered in one evaluation: shares of the episodes."""
+
+    accuracy: float
+    fatal: float
+
+
 @dataclass(frozen=True)
 class Result:
     """One cell that is done."""
@@ -45,13 +52,22 @@ class Result:
     cell: Cell
     steps: Sequence[Mapping[str, float]]
     """Metrics by the names of ``KEPT``, one a step, in order."""
-    accuracy: Mapping[str, float]
-    """On the held-out questions, by the name of the evaluation."""
+    held_out: Mapping[str, Answered]
+    """By the name of the evaluation."""
 
     def late(self, name: str) -> float:
         """Mean of a metric over the last ``LAST`` of the steps."""
         count = max(1, round(LAST * len(self.steps)))
         return statistics.fmean(step[name] for step in self.steps[-count:])
+
+    @property
+    def as_trained(self) -> float:
+        """Accuracy in the world of the training."""
+        return _as_trained(self.held_out)
+
+
+def _as_trained(held_out: Mapping[str, Answered]) -> float:
+    return held_out["faulty" if "faulty" in held_out else "calm"].accuracy
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -70,7 +86,7 @@ def read_results(out: Path) -> list[Result]:
 
 def _result(folder: Path) -> Result:
     cell = Cell(**json.loads((folder / DONE).read_text())["cell"])
-    return Result(cell, list(steps(folder / "run").values()), accuracies(folder / "evaluation"))
+    return Result(cell, list(steps(folder / "run").values()), answered(folder / "evaluation"))
 
 
 def steps(run: Path) -> dict[int, dict[str, float]]:
@@ -87,10 +103,10 @@ def steps(run: Path) -> dict[int, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
-def accuracies(folder: Path) -> dict[str, float]:
-    """Accuracy by evaluation in ``folder``."""
-    reports = {report.parent.name: json.loads(report.read_text()) for report in sorted(folder.glob("*/report.json"))}
-    return {name: report["total"]["accuracy"] for name, report in reports.items()}
+def answered(folder: Path) -> dict[str, Answered]:
+    """What the reports in ``folder`` say, by evaluation."""
+    totals = {report.parent.name: json.loads(report.read_text())["total"] for report in folder.glob("*/report.json")}
+    return {name: Answered(total["accuracy"], total["fatal"]) for name, total in totals.items()}
 
 
 def by_setting(results: Iterable[Result]) -> dict[tuple[str, ...], list[Result]]:
@@ -109,39 +125,37 @@ def gain(of: Sequence[Result], over: Sequence[Result], value: Callable[[Result],
     return interval(differences) if differences else None
 
 
-def table(results: Sequence[Result], sft: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown. ``sft``: accuracies of the SFT checkpoint by name of the faults."""
+def table(results: Sequence[Result], sft: Mapping[str, Mapping[str, Answered]]) -> str:
+    """Markdown. ``sft``: how the SFT checkpoint answered, by name of the faults and of the evaluation."""
     worlds = list(EVALUATIONS)
     head = [
         "estimator", "mode", "faults", "other", "seeds", *worlds, "over SFT", "over vanilla", "late reward", "turns",
-        "fatal",
+        "fatal", "fatal, calm",
     ]  # fmt: skip
-    rows = [["", "SFT alone", faults, "", "", *(_plain(known.get(world)) for world in worlds), *[""] * 5]
-            for faults, known in sft.items()]  # fmt: skip
+    rows = [
+        [
+            "", "SFT alone", faults, "", "",
+            *(f"{known[world].accuracy:.3f}" if world in known else "" for world in worlds), *[""] * 5,
+            f"{known['calm'].fatal:.3f}" if "calm" in known else "",
+        ]
+        for faults, known in sft.items()
+    ]  # fmt: skip
     groups = by_setting(results)
     for setting, group in groups.items():
         estimator, mode, faults, *other = setting
         held_out = [
-            str(interval([one.accuracy[world] for one in group])) if world in group[0].accuracy else ""
+            str(interval([one.held_out[world].accuracy for one in group])) if world in group[0].held_out else ""
             for world in worlds
         ]
-        trained = interval([_world(one.accuracy) for one in group])
-        start = _world(sft[faults]) if faults in sft else math.nan
+        trained = interval([one.as_trained for one in group])
+        start = _as_trained(sft[faults]) if faults in sft else math.nan
         vanilla = groups.get((estimator, "vanilla", faults, *other))
-        over = gain(group, vanilla, lambda one: _world(one.accuracy)) if vanilla and mode != "vanilla" else None
+        over = gain(group, vanilla, lambda one: one.as_trained) if vanilla and mode != "vanilla" else None
         late = [str(interval([one.late(name) for one in group])) for name in ("reward", "turns", "fatal_rate")]
         gains = [str(trained._replace(mean=trained.mean - start)), str(over or "")]
-        rows.append([estimator, mode, faults, " ".join(other), str(len(group)), *held_out, *gains, *late])
+        own = str(interval([one.held_out["calm"].fatal for one in group]))
+        rows.append([estimator, mode, faults, " ".join(other), str(len(group)), *held_out, *gains, *late, own])
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
-
-
-def _world(accuracy: Mapping[str, float]) -> float:
-    """In the world of the training."""
-    return accuracy.get("faulty", accuracy.get("calm", math.nan))
-
-
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def write_results(out: Path) -> Path:
@@ -150,14 +164,15 @@ def write_results(out: Path) -> Path:
 
     results = read_results(out)
     groups = by_setting(results)
-    sft = {folder.name: accuracies(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
+    sft = {folder.name: answered(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
     sft = {faults: {**sft.get("none", {}), **known} for faults, known in sft.items()}
     pictures = []
     if groups:
         pictures = [draw_curves(groups, out), draw_means(groups, sft, out)]
     text = [
         "Accuracy on held-out questions at temperature 1 (calm: tools work; faulty: as in training), calm-greedy at 0.",
-        "Over SFT, over vanilla: difference in the world of the training. Late: mean over the last fifth of the steps.",
+        "Over SFT, over vanilla: difference in the world of the training. Late reward, turns and fatal: mean over the",
+        "last fifth of the steps; fatal, calm: of the held-out episodes where no tool was made to fail.",
         "±: 95 % interval over seeds.",
         "",
         table(results, sft),

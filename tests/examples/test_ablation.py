@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from examples.ablation import __main__ as ablation
 from examples.ablation.cells import FAULTS, Cell, Grid
-from examples.ablation.results import Result, by_setting, gain, interval, read_results, table, write_results
+from examples.ablation.results import Answered, Result, by_setting, gain, interval, read_results, table, write_results
 from examples.ablation.train import BEGUN, DONE, KEPT, METRICS, Size, run_cell, worlds
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
@@ -36,7 +36,7 @@ def done(out: Path, cell: Cell, accuracy: float, rewards: list[float]) -> None:
     for world, shift in (("calm", 0.1), ("faulty", 0.0), ("calm-greedy", 0.2)):
         report = folder / "evaluation" / world / "report.json"
         report.parent.mkdir(parents=True)
-        report.write_text(json.dumps({"total": {"accuracy": accuracy + shift}}))
+        report.write_text(json.dumps({"total": {"accuracy": accuracy + shift, "fatal": 0.2 - shift}}))
     (folder / DONE).write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(Size())}))
 
 
@@ -87,9 +87,11 @@ def test_one_seed_has_no_interval() -> None:
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.floats(-0.5, 0.5))
 def test_a_gain_that_every_seed_has_is_certain(values: list[float], more: float) -> None:
     def results(shift: float) -> list[Result]:
-        return [Result(Cell(seed=seed), [], {"calm": value + shift}) for seed, value in enumerate(values)]
+        return [
+            Result(Cell(seed=seed), [], {"calm": Answered(value + shift, 0.0)}) for seed, value in enumerate(values)
+        ]
 
-    found = gain(results(more), results(0.0), lambda result: result.accuracy["calm"])
+    found = gain(results(more), results(0.0), lambda result: result.as_trained)
     assert found is not None
     assert found.mean == pytest.approx(more, abs=1e-9)
     assert found.half == pytest.approx(0, abs=1e-9)
@@ -136,7 +138,7 @@ def test_the_page_knows_the_checkpoint_of_sft_in_every_world(tmp_path: Path) -> 
     for faults, world, accuracy in (("none", "calm", 0.321), ("severe", "faulty", 0.123)):
         report = tmp_path / "sft" / faults / world / "report.json"
         report.parent.mkdir(parents=True)
-        report.write_text(json.dumps({"total": {"accuracy": accuracy}}))
+        report.write_text(json.dumps({"total": {"accuracy": accuracy, "fatal": 0.0}}))
     rows = [line for line in write_results(tmp_path).read_text().splitlines() if "SFT alone | severe" in line]
     assert "| 0.321 | 0.123 |" in rows[0]
 
@@ -146,15 +148,18 @@ def test_the_table_compares_with_sft_and_with_vanilla_seed_by_seed(tmp_path: Pat
         done(tmp_path, Cell(mode="vanilla", seed=seed), base, [0.0] * 8 + [0.4, 0.6])
         done(tmp_path, Cell(seed=seed), base + 0.1, [0.5] * 10)
     rows = [
-        line.split(" | ")
-        for line in table(read_results(tmp_path), {"severe": {"calm": 0.25, "faulty": 0.2}}).splitlines()
+        line[2:-2].split(" | ")
+        for line in table(
+            read_results(tmp_path), {"severe": {"calm": Answered(0.25, 0.05), "faulty": Answered(0.2, 0.4)}}
+        ).splitlines()
     ]
     sft, vanilla, clamp = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
-    assert (sft["mode"], sft["calm"]) == ("SFT alone", "0.250")
+    assert (sft["mode"], sft["calm"], sft["fatal, calm"]) == ("SFT alone", "0.250", "0.050")
     assert vanilla["faulty"].startswith("0.400 ±")
     assert vanilla["late reward"] == "0.500 ± 0.000"
     assert vanilla["over SFT"].startswith("0.200 ± 1.27")
     assert clamp["over vanilla"] == "0.100 ± 0.000"
+    assert clamp["fatal, calm"] == "0.100 ± 0.000"
 
 
 def test_the_page_of_a_part_of_the_cells_is_whole(tmp_path: Path) -> None:
