@@ -200,8 +200,10 @@ def test_a_submitted_job_finds_recipe_and_plugin(slurm: Slurm) -> None:
     environment = slurm.environment | {"OSVL_CPU": "1", "RAY_AUTH_MODE": "token"}
     port = 20000 + int(environment["SLURM_JOB_ID"]) % 5000 * 2
     folder = f"/tmp/ray-{environment['SLURM_JOB_ID']}"
-    start = f"ray start --head --port={port} --dashboard-port={port + 1} --num-gpus=1 --temp-dir={folder}"
-    subprocess.run([*start.split(), "--disable-usage-stats"], env=environment, check=True, timeout=120)
+    # Two Rays on one machine cannot share the agent's usual port, and without its agent one takes no jobs.
+    ports = f"--port={port} --dashboard-port={port + 1} --dashboard-agent-listen-port={port + 10000}"
+    start = f"ray start --head {ports} --num-gpus=1 --temp-dir={folder} --disable-usage-stats"
+    subprocess.run(start.split(), env=environment, check=True, timeout=120)
     submit = f"ray job submit --address=http://127.0.0.1:{port + 1} --"
     launch = "python -m verl.trainer.main_ppo --config-name osvl_tiny_rl --cfg job"
     for command, expected in (
