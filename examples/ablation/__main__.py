@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.ablation.cells import ESTIMATORS, FAULTS, Cell, Grid
-from examples.ablation.results import write_results
+from examples.ablation.tables import write_results
 from examples.ablation.train import Size, evaluate, run_cell, worlds
 from osvl_plugins.demo import Scale, Stages, prepare
 from osvl_plugins.errors import OsvlError

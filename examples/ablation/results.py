@@ -1,4 +1,4 @@
-"""What the cells that are done say: a table with intervals over seeds, and the plots.
+"""What the cells that are done say, read from their folders, and intervals over seeds.
 
 Of n seeds the interval is mean ± t · s / √n, with t of n - 1 degrees of freedom at 97.5 %. Differences are taken seed
 by seed, since cells of one seed meet the same questions in the same order from the same checkpoint.
@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from scipy.stats import t as student
 
 from examples.ablation.cells import Cell
-from examples.ablation.train import DONE, EVALUATIONS, KEPT, METRICS
+from examples.ablation.train import DONE, KEPT, METRICS
 from osvl_plugins.fatal import MODES
 
 LAST = 0.2
@@ -59,15 +59,6 @@ class Result:
         """Mean of a metric over the last ``LAST`` of the steps."""
         count = max(1, round(LAST * len(self.steps)))
         return statistics.fmean(step[name] for step in self.steps[-count:])
-
-    @property
-    def as_trained(self) -> float:
-        """Accuracy in the world of the training."""
-        return _as_trained(self.held_out)
-
-
-def _as_trained(held_out: Mapping[str, Answered]) -> float:
-    return held_out["faulty" if "faulty" in held_out else "calm"].accuracy
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -118,67 +109,7 @@ def by_setting(results: Iterable[Result]) -> dict[tuple[str, ...], list[Result]]
     return {setting: groups[setting] for setting in order}
 
 
-def gain(of: Sequence[Result], over: Sequence[Result], value: Callable[[Result], float]) -> Interval | None:
-    """Difference of two settings over the seeds that both have; None without any."""
-    base = {result.cell.seed: value(result) for result in over}
-    differences = [value(result) - base[result.cell.seed] for result in of if result.cell.seed in base]
+def gain(of: Mapping[int, float], over: Mapping[int, float]) -> Interval | None:
+    """Difference of two settings, from their values by seed, over the seeds that both have; None without any."""
+    differences = [of[seed] - over[seed] for seed in sorted(of.keys() & over.keys())]
     return interval(differences) if differences else None
-
-
-def table(results: Sequence[Result], sft: Mapping[str, Mapping[str, Answered]]) -> str:
-    """Markdown. ``sft``: how the SFT checkpoint answered, by name of the faults and of the evaluation."""
-    worlds = list(EVALUATIONS)
-    head = [
-        "estimator", "mode", "faults", "other", "seeds", *worlds, "over SFT", "over vanilla", "late reward", "turns",
-        "fatal", "fatal, calm",
-    ]  # fmt: skip
-    rows = [
-        [
-            "", "SFT alone", faults, "", "",
-            *(f"{known[world].accuracy:.3f}" if world in known else "" for world in worlds), *[""] * 5,
-            f"{known['calm'].fatal:.3f}" if "calm" in known else "",
-        ]
-        for faults, known in sft.items()
-    ]  # fmt: skip
-    groups = by_setting(results)
-    for setting, group in groups.items():
-        estimator, mode, faults, *other = setting
-        held_out = [
-            str(interval([one.held_out[world].accuracy for one in group])) if world in group[0].held_out else ""
-            for world in worlds
-        ]
-        trained = interval([one.as_trained for one in group])
-        start = _as_trained(sft[faults]) if faults in sft else math.nan
-        vanilla = groups.get((estimator, "vanilla", faults, *other))
-        over = gain(group, vanilla, lambda one: one.as_trained) if vanilla and mode != "vanilla" else None
-        late = [str(interval([one.late(name) for one in group])) for name in ("reward", "turns", "fatal_rate")]
-        gains = [str(trained._replace(mean=trained.mean - start)), str(over or "")]
-        own = str(interval([one.held_out["calm"].fatal for one in group]))
-        rows.append([estimator, mode, faults, " ".join(other), str(len(group)), *held_out, *gains, *late, own])
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
-
-
-def write_results(out: Path) -> Path:
-    """``results.md`` with its plots beside it, of what is done in ``out``; gives its path."""
-    from examples.ablation.plots import draw_curves, draw_means
-
-    results = read_results(out)
-    groups = by_setting(results)
-    sft = {folder.name: answered(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
-    sft = {faults: {**sft.get("none", {}), **known} for faults, known in sft.items()}
-    pictures = []
-    if groups:
-        pictures = [draw_curves(groups, out), draw_means(groups, sft, out)]
-    text = [
-        "Accuracy on held-out questions at temperature 1 (calm: tools work; faulty: as in training), calm-greedy at 0.",
-        "Over SFT, over vanilla: difference in the world of the training. Late reward, turns and fatal: mean over the",
-        "last fifth of the steps; fatal, calm: of the held-out episodes where no tool was made to fail.",
-        "±: 95 % interval over seeds.",
-        "",
-        table(results, sft),
-        "",
-        *(f"![{picture.stem}]({picture.name})" for picture in pictures),
-    ]
-    page = out / "results.md"
-    page.write_text("\n".join(text) + "\n", encoding="utf-8")
-    return page

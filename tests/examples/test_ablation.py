@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from examples.ablation import __main__ as ablation
 from examples.ablation.cells import FAULTS, Cell, Grid
-from examples.ablation.results import Answered, Result, by_setting, gain, interval, read_results, table, write_results
+from examples.ablation.results import Answered, Result, by_setting, gain, interval, read_results
+from examples.ablation.tables import figures, gains, write_results
 from examples.ablation.train import BEGUN, DONE, KEPT, METRICS, Size, run_cell, worlds
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
@@ -84,17 +85,17 @@ def test_one_seed_has_no_interval() -> None:
     assert str(interval([0.25])) == "0.250"
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.floats(-0.5, 0.5))
-def test_a_gain_that_every_seed_has_is_certain(values: list[float], more: float) -> None:
-    def results(shift: float) -> list[Result]:
-        return [
-            Result(Cell(seed=seed), [], {"calm": Answered(value + shift, 0.0)}) for seed, value in enumerate(values)
-        ]
-
-    found = gain(results(more), results(0.0), lambda result: result.as_trained)
+@given(st.dictionaries(st.integers(1, 9), st.floats(0, 1), min_size=2), st.floats(-0.5, 0.5))
+def test_a_gain_that_every_seed_has_is_certain(values: dict[int, float], more: float) -> None:
+    found = gain({seed: value + more for seed, value in values.items()}, values)
     assert found is not None
     assert found.mean == pytest.approx(more, abs=1e-9)
     assert found.half == pytest.approx(0, abs=1e-9)
+
+
+def test_a_gain_is_over_the_seeds_of_both() -> None:
+    assert gain({1: 0.5, 2: 0.9, 3: 0.7}, {1: 0.4, 3: 0.6, 4: 0.0}) == pytest.approx((0.1, 0.0, 2))
+    assert gain({1: 0.5}, {2: 0.5}) is None
 
 
 def test_steps_that_were_done_again_after_a_kill_count_as_they_were_then(tmp_path: Path) -> None:
@@ -139,27 +140,44 @@ def test_the_page_knows_the_checkpoint_of_sft_in_every_world(tmp_path: Path) -> 
         report = tmp_path / "sft" / faults / world / "report.json"
         report.parent.mkdir(parents=True)
         report.write_text(json.dumps({"total": {"accuracy": accuracy, "fatal": 0.0}}))
-    rows = [line for line in write_results(tmp_path).read_text().splitlines() if "SFT alone | severe" in line]
-    assert "| 0.321 | 0.123 |" in rows[0]
+    assert "SFT alone | severe |  |  | 0.321 | 0.123 |" in write_results(tmp_path).read_text()
 
 
-def test_the_table_compares_with_sft_and_with_vanilla_seed_by_seed(tmp_path: Path) -> None:
+SFT = {"severe": {"calm": Answered(0.25, 0.05), "faulty": Answered(0.2, 0.4)}}
+
+
+def two_modes(out: Path) -> list[Result]:
+    """Two seeds of ``vanilla`` and of ``fatal_mask_clamp``, which is better by a tenth."""
     for seed, base in ((1, 0.3), (2, 0.5)):
-        done(tmp_path, Cell(mode="vanilla", seed=seed), base, [0.0] * 8 + [0.4, 0.6])
-        done(tmp_path, Cell(seed=seed), base + 0.1, [0.5] * 10)
-    rows = [
-        line[2:-2].split(" | ")
-        for line in table(
-            read_results(tmp_path), {"severe": {"calm": Answered(0.25, 0.05), "faulty": Answered(0.2, 0.4)}}
-        ).splitlines()
-    ]
-    sft, vanilla, clamp = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
+        done(out, Cell(mode="vanilla", seed=seed), base, [0.0] * 8 + [0.4, 0.6])
+        done(out, Cell(seed=seed), base + 0.1, [0.5] * 10)
+    return read_results(out)
+
+
+def rows_of(markdown: str) -> list[dict[str, str]]:
+    head, _, *rows = [line[2:-2].split(" | ") for line in markdown.splitlines()]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_the_table_has_sft_then_the_modes_over_their_seeds(tmp_path: Path) -> None:
+    sft, vanilla, clamp = rows_of(figures(two_modes(tmp_path), SFT))
     assert (sft["mode"], sft["calm"], sft["fatal, calm"]) == ("SFT alone", "0.250", "0.050")
+    assert (vanilla["mode"], vanilla["seeds"]) == ("vanilla", "2")
     assert vanilla["faulty"].startswith("0.400 ±")
-    assert vanilla["late reward"] == "0.500 ± 0.000"
-    assert vanilla["over SFT"].startswith("0.200 ± 1.27")
-    assert clamp["over vanilla"] == "0.100 ± 0.000"
+    assert vanilla["reward"] == "0.500 ± 0.000"
     assert clamp["fatal, calm"] == "0.100 ± 0.000"
+
+
+def test_gains_are_over_sft_and_over_vanilla_seed_by_seed(tmp_path: Path) -> None:
+    vanilla, clamp = rows_of(gains(two_modes(tmp_path), SFT))
+    assert vanilla["faulty over SFT"].startswith("0.200 ± 1.27")
+    assert vanilla["calm-greedy over SFT"] == vanilla["faulty over vanilla"] == ""
+    assert {clamp[f"{world} over vanilla"] for world in ("calm", "faulty", "calm-greedy")} == {"0.100 ± 0.000"}
+
+
+def test_a_page_is_written_while_sft_is_being_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "sft" / "none" / "calm").mkdir(parents=True)
+    assert "SFT alone | none" in write_results(tmp_path).read_text()
 
 
 def test_the_page_of_a_part_of_the_cells_is_whole(tmp_path: Path) -> None:
