@@ -16,7 +16,7 @@ from rich.console import Console
 
 from examples.ablation.cells import ESTIMATORS, FAULTS, Cell, Grid
 from examples.ablation.tables import write_results
-from examples.ablation.train import Size, evaluate, run_cell, worlds
+from examples.ablation.train import Size, check_size, evaluate, run_cell, worlds
 from osvl_plugins.demo import Scale, Stages, prepare
 from osvl_plugins.errors import OsvlError
 from osvl_plugins.fatal import MODES
@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(cells: Sequence[Cell], size: Size, out: Path, corpus: Path, jobs: int, console: Console) -> int:
     """Everything that is not done; gives how many cells failed. One that failed does not end the others."""
+    check_size(out, size)
     signal.signal(signal.SIGTERM, _terminated)
     home, stop = out / "home", threading.Event()
     started = time.monotonic()

@@ -141,14 +141,27 @@ def with_faults(agent: AgentSettings, faults: FaultSettings) -> AgentSettings:
     return agent.model_copy(update={"episode": agent.episode.model_copy(update={"faults": faults})})
 
 
+def check_size(out: Path, size: Size) -> None:
+    """Raises ``OsvlError`` when ``out`` has a cell of another size, since its table compares cells of one."""
+    for name in (BEGUN, DONE):
+        for record in sorted(out.glob(f"cells/*/{name}")):
+            before = Size(**json.loads(record.read_text())["size"])
+            if replace(before, threads=size.threads) != size:
+                raise OsvlError(f"{record.parent} has {before}, asked for is {size}: give that, or another --out")
+
+
 def run_cell(cell: Cell, size: Size, out: Path, home: Path, say: Callable[[str], None], stop: threading.Event) -> None:
     """Train and evaluate ``cell`` in ``out/cells/<name>``, unless that is done.
 
-    Raises ``OsvlError`` when that fails, when the folder has it in another size, and when ``stop`` is set.
+    Raises ``OsvlError`` when that fails, and when ``stop`` is set.
     """
     folder = out / "cells" / cell.name
-    if _begin(cell, size, folder):
+    if (folder / DONE).exists():
         return
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{BEGUN}.part"
+    part.write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(size)}))
+    part.replace(folder / BEGUN)
     model = train(cell, size, folder / "run", home, lambda message: say(f"{cell.name}: {message}"), stop)
     evaluate(model, worlds(FAULTS[cell.faults]), folder / "evaluation", home, size, stop)
     shutil.copytree(model, folder / "model", dirs_exist_ok=True)
@@ -156,22 +169,3 @@ def run_cell(cell: Cell, size: Size, out: Path, home: Path, say: Callable[[str],
         shutil.rmtree(spent)
     (folder / BEGUN).replace(folder / DONE)
     say(f"{cell.name}: done")
-
-
-def _begin(cell: Cell, size: Size, folder: Path) -> bool:
-    """Whether ``cell`` is done; if not, its folder says from now on what it is.
-
-    Raises ``OsvlError`` when it is there in another size, since one table compares cells of one.
-    """
-    for name in (DONE, BEGUN):
-        if not (folder / name).exists():
-            continue
-        before = Size(**json.loads((folder / name).read_text())["size"])
-        if replace(before, threads=size.threads) != size:
-            raise OsvlError(f"{folder} has {before}, asked for is {size}: give that, or another --out")
-        return name == DONE
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{BEGUN}.part"
-    part.write_text(json.dumps({"cell": cell.to_dict(), "size": asdict(size)}))
-    part.replace(folder / BEGUN)
-    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import threading
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from examples.ablation import __main__ as ablation
 from examples.ablation.cells import FAULTS, Cell, Grid
 from examples.ablation.results import Answered, Result, by_setting, gain, interval, read_results
 from examples.ablation.tables import figures, gains, write_results
-from examples.ablation.train import BEGUN, DONE, KEPT, METRICS, Size, run_cell, worlds
-from osvl_plugins.errors import OsvlError
+from examples.ablation.train import BEGUN, DONE, KEPT, METRICS, Size, check_size, worlds
 from osvl_plugins.fatal import MODES
 from osvl_plugins.tools.faults import FaultSettings
 from osvl_plugins.verl.agent_loop import agent_settings, fatal_settings
@@ -114,18 +113,20 @@ def test_a_cell_that_is_not_done_is_in_no_table(tmp_path: Path) -> None:
     assert [result.cell.mode for result in read_results(tmp_path)] == ["vanilla"]
 
 
-def test_a_cell_that_is_done_stays(tmp_path: Path) -> None:
-    done(tmp_path, Cell(), 0.5, [0.1])
-    run_cell(Cell(), Size(threads=2), tmp_path, tmp_path, print, threading.Event())
-
-
 @pytest.mark.parametrize("state", [BEGUN, DONE])
-def test_a_cell_is_not_taken_for_one_of_another_size(state: str, tmp_path: Path) -> None:
-    done(tmp_path, Cell(), 0.5, [0.1])
-    folder = tmp_path / "cells" / Cell().name
+def test_a_folder_with_cells_of_another_size_is_refused_at_once(
+    state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(tmp_path, Cell(mode="vanilla"), 0.5, [0.1])
+    folder = tmp_path / "cells" / Cell(mode="vanilla").name
     (folder / DONE).rename(folder / state)
-    with pytest.raises(OsvlError, match=r"steps=20.*steps=30.*another --out"):
-        run_cell(Cell(), Size(steps=30), tmp_path, tmp_path, print, threading.Event())
+    assert ablation.main(["--out", str(tmp_path), "--steps", "30"]) == 1
+    assert re.search(r"steps=20.*steps=30.*another --out", capsys.readouterr().err)
+
+
+def test_threads_are_no_matter_of_size(tmp_path: Path) -> None:
+    done(tmp_path, Cell(), 0.5, [0.1])
+    check_size(tmp_path, Size(threads=2))
 
 
 def test_only_what_was_trained_with_faults_is_evaluated_with_them() -> None:
