@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from examples.ablation.cells import Cell
-from examples.ablation.results import Answered, Result, interval
+from examples.ablation.results import Groups, Result, Sft, by_seed, interval
 from examples.ablation.train import EVALUATIONS
 from osvl_plugins.fatal import MODES
 
@@ -39,8 +39,6 @@ WINDOW = 5
 """Steps that a point of a curve is the mean of."""
 ENOUGH = 3
 """Seeds of which an interval is drawn; that of two is wider than any axis."""
-
-Groups = Mapping[tuple[str, ...], Sequence[Result]]
 
 
 def draw_curves(groups: Groups, out: Path) -> Path:
@@ -80,7 +78,7 @@ def _mean(steps: Sequence[Mapping[str, float]], name: str, end: int) -> float:
     return fmean(step[name] for step in steps[max(0, end - WINDOW) : end])
 
 
-def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, Answered]], out: Path) -> Path:
+def draw_means(groups: Groups, sft: Sft, out: Path) -> Path:
     """``accuracy.svg``: held-out accuracy of each mode, with every seed and the SFT checkpoint's as a line."""
     scenes = _scenes(groups)
     size = (4 * len(EVALUATIONS), 3 * len(scenes))
@@ -89,8 +87,7 @@ def draw_means(groups: Groups, sft: Mapping[str, Mapping[str, Answered]], out: P
     )
     for row, (scene, modes) in zip(axes, scenes.items(), strict=True):
         for ax, world in zip(row, EVALUATIONS, strict=True):
-            values = {mode: [one.held_out[world].accuracy for one in results if world in one.held_out]
-                      for mode, results in modes.items()}  # fmt: skip
+            values = {mode: list(by_seed(results, world).values()) for mode, results in modes.items()}
             if not any(values.values()):
                 ax.set_visible(False)
                 continue

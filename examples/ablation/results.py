@@ -61,6 +61,12 @@ class Result:
         return statistics.fmean(step[name] for step in self.steps[-count:])
 
 
+Groups = Mapping[tuple[str, ...], Sequence[Result]]
+"""The seeds of each setting."""
+Sft = Mapping[str, Mapping[str, Answered]]
+"""How the SFT checkpoint answered, by name of the faults and of the evaluation."""
+
+
 def interval(values: Sequence[float]) -> Interval:
     """The mean of one value a seed, with its interval. Raises ``statistics.StatisticsError`` without values."""
     mean, count = statistics.fmean(values), len(values)
@@ -107,6 +113,11 @@ def by_setting(results: Iterable[Result]) -> dict[tuple[str, ...], list[Result]]
         groups[result.cell.setting].append(result)
     order = sorted(groups, key=lambda setting: (setting[:1] + setting[2:], MODES.index(setting[1])))
     return {setting: groups[setting] for setting in order}
+
+
+def by_seed(group: Sequence[Result], world: str) -> dict[int, float]:
+    """Accuracy in the evaluation ``world`` by seed; empty where nothing of ``group`` was evaluated there."""
+    return {one.cell.seed: one.held_out[world].accuracy for one in group if world in one.held_out}
 
 
 def gain(of: Mapping[int, float], over: Mapping[int, float]) -> Interval | None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from examples.ablation.plots import draw_curves, draw_means
-from examples.ablation.results import Answered, Result, answered, by_setting, gain, interval, read_results
+from examples.ablation.results import Groups, Sft, answered, by_seed, by_setting, gain, interval, read_results
 from examples.ablation.train import EVALUATIONS
 
-Sft = Mapping[str, Mapping[str, Answered]]
-"""How the SFT checkpoint answered, by name of the faults and of the evaluation."""
 SETTING = ("estimator", "mode", "faults", "other")
 
 
-def figures(results: Sequence[Result], sft: Sft) -> str:
+def figures(groups: Groups, sft: Sft) -> str:
     """Accuracies, and the last steps of the training, as a table in Markdown."""
     worlds = list(EVALUATIONS)
     rows = [[*SETTING, "seeds", *worlds, "reward", "turns", "fatal", "fatal, calm"]]
@@ -22,35 +20,29 @@ def figures(results: Sequence[Result], sft: Sft) -> str:
         held_out = [f"{known[world].accuracy:.3f}" if world in known else "" for world in worlds]
         own = f"{known['calm'].fatal:.3f}" if "calm" in known else ""
         rows.append(["", "SFT alone", faults, "", "", *held_out, "", "", "", own])
-    for setting, group in by_setting(results).items():
-        accuracy = [
-            str(interval([one.held_out[world].accuracy for one in group])) if world in group[0].held_out else ""
-            for world in worlds
-        ]
+    for setting, group in groups.items():
+        seeds = [list(by_seed(group, world).values()) for world in worlds]
+        accuracy = [str(interval(values)) if values else "" for values in seeds]
         late = [str(interval([one.late(name) for one in group])) for name in ("reward", "turns", "fatal_rate")]
         own = str(interval([one.held_out["calm"].fatal for one in group]))
         rows.append([*_words(setting), str(len(group)), *accuracy, *late, own])
     return _markdown(rows)
 
 
-def gains(results: Sequence[Result], sft: Sft) -> str:
+def gains(groups: Groups, sft: Sft) -> str:
     """Differences of accuracies from those of the SFT checkpoint, and of ``vanilla``, as a table in Markdown."""
-    worlds, groups = list(EVALUATIONS), by_setting(results)
+    worlds = list(EVALUATIONS)
     rows = [[*SETTING, *(f"{world} over SFT" for world in worlds), *(f"{world} over vanilla" for world in worlds)]]
     for setting, group in groups.items():
         estimator, mode, faults, *other = setting
         vanilla = groups.get((estimator, "vanilla", faults, *other), []) if mode != "vanilla" else []
         over_sft, over_vanilla = [], []
         for world in worlds:
-            accuracies, start = _by_seed(group, world), sft.get(faults, {}).get(world)
+            accuracies, start = by_seed(group, world), sft.get(faults, {}).get(world)
             over_sft.append(str(gain(accuracies, dict.fromkeys(accuracies, start.accuracy)) or "") if start else "")
-            over_vanilla.append(str(gain(accuracies, _by_seed(vanilla, world)) or ""))
+            over_vanilla.append(str(gain(accuracies, by_seed(vanilla, world)) or ""))
         rows.append([*_words(setting), *over_sft, *over_vanilla])
     return _markdown(rows)
-
-
-def _by_seed(group: Sequence[Result], world: str) -> dict[int, float]:
-    return {one.cell.seed: one.held_out[world].accuracy for one in group if world in one.held_out}
 
 
 def _words(setting: tuple[str, ...]) -> list[str]:
@@ -65,8 +57,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def write_results(out: Path) -> Path:
     """``results.md`` with its plots beside it, of what is done in ``out``; gives its path."""
-    results = read_results(out)
-    groups = by_setting(results)
+    groups = by_setting(read_results(out))
     sft = {folder.name: answered(folder) for folder in sorted((out / "sft").glob("*")) if folder.is_dir()}
     sft = {faults: {**sft.get("none", {}), **known} for faults, known in sft.items()}
     pictures = [draw_curves(groups, out), draw_means(groups, sft, out)] if groups else []
@@ -75,11 +66,11 @@ def write_results(out: Path) -> Path:
         "Reward, turns, fatal: mean over the last fifth of the steps; fatal, calm: of the held-out episodes where no",
         "tool was made to fail. ±: 95 % interval over seeds.",
         "",
-        figures(results, sft),
+        figures(groups, sft),
         "",
         "Differences, seed by seed. Those from SFT leave out how far the one evaluation of SFT is from its mean.",
         "",
-        gains(results, sft),
+        gains(groups, sft),
         "",
         *(f"![{picture.stem}]({picture.name})" for picture in pictures),
     ]

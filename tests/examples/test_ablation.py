@@ -161,7 +161,7 @@ def rows_of(markdown: str) -> list[dict[str, str]]:
 
 
 def test_the_table_has_sft_then_the_modes_over_their_seeds(tmp_path: Path) -> None:
-    sft, vanilla, clamp = rows_of(figures(two_modes(tmp_path), SFT))
+    sft, vanilla, clamp = rows_of(figures(by_setting(two_modes(tmp_path)), SFT))
     assert (sft["mode"], sft["calm"], sft["fatal, calm"]) == ("SFT alone", "0.250", "0.050")
     assert (vanilla["mode"], vanilla["seeds"]) == ("vanilla", "2")
     assert vanilla["faulty"].startswith("0.400 ±")
@@ -170,7 +170,7 @@ def test_the_table_has_sft_then_the_modes_over_their_seeds(tmp_path: Path) -> No
 
 
 def test_gains_are_over_sft_and_over_vanilla_seed_by_seed(tmp_path: Path) -> None:
-    vanilla, clamp = rows_of(gains(two_modes(tmp_path), SFT))
+    vanilla, clamp = rows_of(gains(by_setting(two_modes(tmp_path)), SFT))
     assert vanilla["faulty over SFT"].startswith("0.200 ± 1.27")
     assert vanilla["calm-greedy over SFT"] == vanilla["faulty over vanilla"] == ""
     assert {clamp[f"{world} over vanilla"] for world in ("calm", "faulty", "calm-greedy")} == {"0.100 ± 0.000"}
